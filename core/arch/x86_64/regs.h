@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * regs.h: registers of a stopped thread, the system call convention, and how an
+ * interrupted call is restarted.  Only files under arch/ know the architecture.
+ */
+#ifndef ARCH_REGS_H
+#define ARCH_REGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+#include "util.h"
+
+/* Largest xsave area we carry: AMX makes it about 11 KiB. */
+#define ARCH_XSAVE_MAX 16384
+
+struct arch_regs {
+	struct user_regs_struct gp; /* PTRACE_GETREGSET NT_PRSTATUS */
+	uint32_t xsave_len;	    /* bytes used of xsave; 0: none */
+	uint8_t xsave[ARCH_XSAVE_MAX] __attribute__((aligned(64))); /* NT_X86_XSTATE, standard format */
+};
+
+/*
+ * Caller is the tracer, tid is in a ptrace stop. 0 or -errno: -ESRCH when it is not (any more),
+ * -EOPNOTSUPP for 32-bit tasks, -EINVAL when this CPU lacks a component that regs use.
+ */
+int arch_get_gp(pid_t tid, struct user_regs_struct *ret);
+int arch_set_gp(pid_t tid, const struct user_regs_struct *gp);
+int arch_get_regs(pid_t tid, struct arch_regs *ret);
+int arch_set_regs(pid_t tid, const struct arch_regs *regs);
+
+/* Prepare gp for an injected call through the syscall instruction at ip; no restart will happen. */
+void arch_call_setup(struct user_regs_struct *gp, uint64_t ip, long nr, const uint64_t args[6]);
+int64_t arch_call_result(const struct user_regs_struct *gp);
+uint64_t arch_sp(const struct user_regs_struct *gp);
+uint64_t arch_ip(const struct user_regs_struct *gp);
+/* Bytes below the stack pointer that belong to the running function. */
+#define ARCH_REDZONE 128
+/* Offset of a system call instruction in code, or -ENOENT. */
+ssize_t arch_find_syscall(const uint8_t *code, size_t len);
+
+/*
+ * Registers for the image: a thread that a freeze interrupted inside a system
+ * call (-ERESTARTSYS, NOINTR, NOHAND, RESTART_RESTARTBLOCK) gets registers that
+ * make the call again, so that a new task needs no kernel state of the old one.
+ * For nanosleep and clock_nanosleep with a remainder pointer the second argument
+ * becomes the first: the kernel has just written the time left there.  Others
+ * wait their whole time again: never shorter, never EINTR.  So do those that the kernel
+ * ends with EINTR although no handler runs (signal(7): epoll_wait, semtimedop,
+ * sigtimedwait, io_getevents, calls on sockets with a time limit).
+ */
+void arch_rewrite_restart(struct user_regs_struct *gp);
+/*
+ * What the kernel makes of an interrupted call when a signal handler runs next: EINTR, or, when the handler has
+ * SA_RESTART (sa_restart) and for calls that heed it, the call made again afterwards.
+ */
+void arch_interrupt_call(struct user_regs_struct *gp, bool sa_restart);
+
+/*
+ * Calls that wait without a time limit but that the kernel ends with EINTR whenever a thread is
+ * interrupted (epoll_wait, semop, sigwaitinfo, io_getevents; signal(7)): makes the kernel restart them
+ * unless a signal handler runs. True when gp has changed. Where there is a time limit EINTR
+ * stays: the caller then computes anew how long to wait.
+ */
+bool arch_restart_endless(struct user_regs_struct *gp);
+/*
+ * A call that was interrupted twice shows as restart_syscall, which only this very
+ * thread can continue.  Tells from the code_len bytes of code that end at ip, and from the
+ * arguments, which call it was: its number, or 0 when neither says so clearly.
+ */
+long arch_restarted_call(const struct user_regs_struct *gp, const uint8_t *code, size_t code_len);
+/* True when gp says that a call waits to be continued by restart_syscall. */
+bool arch_in_restart(const struct user_regs_struct *gp);
+
+/* Conversion to and from the x86 part of the core image. */
+struct ThreadInfoX86;
+struct CoreEntry;
+/*
+ * Fills core->thread_info (allocated; freed with the message) and core->mtype. -EOPNOTSUPP when a
+ * component is in use that the format has no place for (AMX tiles).
+ */
+int arch_regs_to_image(const struct arch_regs *regs, uint64_t clear_tid_addr, struct CoreEntry *core);
+/*
+ * -EINVAL when the image makes no sense or carries components that this CPU lacks,
+ * -EOPNOTSUPP for 32-bit tasks, thread areas (set_thread_area) and shadow stacks.
+ */
+int arch_regs_from_image(const struct CoreEntry *core, struct arch_regs *ret, uint64_t *ret_clear_tid_addr);
+
+/*
+ * clone3(2) whose child continues at entry(arg) on the stack that args describe and
+ * never returns here.  Returns the child's pid or -errno.  Used by E and by the blob.
+ */
+struct clone_args;
+long arch_clone3_enter(struct clone_args *args, size_t size, void (*entry)(void *), void *arg);
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/* plugins: every plugin that was found, what it does, and why it is disabled. */
+#include "cmd.h"
+#include "options.h"
+#include "plugin.h"
+
+#include <errno.h>
+
+typedef VEC(const char *) names;
+
+static void kinds_of(const struct plugin *p, names *ret)
+{
+	for (size_t i = 0; p->def && p->def->files && p->def->files[i]; i++)
+		*vec_push(ret) = p->def->files[i]->name;
+}
+
+static void options_of(const struct plugin *p, names *ret)
+{
+	for (size_t i = 0; p->def && p->def->options && p->def->options[i]; i++)
+		*vec_push(ret) = p->def->options[i]->name;
+}
+
+static void features_of(const struct plugin *p, names *ret)
+{
+	for (size_t i = 0; p->def && p->def->features && p->def->features[i]; i++)
+		*vec_push(ret) = p->def->features[i]->name;
+}
+
+static void externals_of(const struct plugin *p, names *ret)
+{
+	for (size_t i = 0; p->def && p->def->externals && p->def->externals[i]; i++)
+		*vec_push(ret) = p->def->externals[i];
+}
+
+/* What is listed of a plugin, as text and as JSON. */
+static const struct part {
+	const char *title, *prefix;
+	void (*get)(const struct plugin *p, names *ret);
+} parts[] = {
+	{ "files", "", kinds_of },
+	{ "options", "--", options_of },
+	{ "externals", "", externals_of },
+	{ "features", "", features_of },
+};
+
+static const char *version_of(const struct plugin *p)
+{
+	return p->def && p->def->version ? p->def->version : "";
+}
+
+/* ---- text ---- */
+
+static void print_part(const struct part *part, const struct plugin *p)
+{
+	names n = { 0 };
+
+	part->get(p, &n);
+	for (size_t i = 0; i < n.n; i++) {
+		if (i == 0)
+			printf("    %-10s", part->title);
+		printf(" %s%s", part->prefix, n.v[i]);
+	}
+	if (n.n)
+		putchar('\n');
+	vec_free(&n);
+}
+
+static void print_text(const struct plugin *p)
+{
+	printf("%-12s %-8s %-8s %s\n", p->name, version_of(p), p->disabled ? "disabled" : "enabled",
+	       p->path ? p->path : "(built in)");
+	if (p->disabled)
+		printf("    %-10s %s\n", "because", p->disabled);
+	else if (p->def->summary)
+		printf("    %s\n", p->def->summary);
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		print_part(&parts[i], p);
+}
+
+/* ---- JSON ---- */
+
+static void print_json(const struct plugin *p)
+{
+	printf("{\"name\":");
+	json_string(stdout, p->name);
+	printf(",\"version\":");
+	json_string(stdout, p->def ? p->def->version : NULL);
+	printf(",\"state\":\"%s\",\"path\":", p->disabled ? "disabled" : "enabled");
+	json_string(stdout, p->path);
+	printf(",\"summary\":");
+	json_string(stdout, p->def ? p->def->summary : NULL);
+	printf(",\"reason\":");
+	json_string(stdout, p->disabled);
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		names n = { 0 };
+
+		parts[i].get(p, &n);
+		printf(",\"%s\":[", parts[i].title);
+		for (size_t k = 0; k < n.n; k++) {
+			fputs(k ? "," : "", stdout);
+			json_string(stdout, n.v[k]);
+		}
+		putchar(']');
+		vec_free(&n);
+	}
+	putchar('}');
+}
+
+int cmd_plugins(struct session *s, int argc, char **argv)
+{
+	struct plugins *ps = s->plugins;
+	bool json = opt_flag(s->opts, "json");
+
+	if (json)
+		putchar('[');
+	for (size_t i = 0; i < ps->all.n; i++) {
+		if (json) {
+			fputs(i ? ",\n" : "", stdout);
+			print_json(ps->all.v[i]);
+		} else {
+			print_text(ps->all.v[i]);
+		}
+	}
+	if (json)
+		puts("]");
+	else if (!ps->all.n)
+		printf("There are no plugins in %s.\n", ps->dirs.n ? ps->dirs.v[0] : "the engine");
+	return ps->error ? fail(s, EINVAL, "%s", ps->error) : 0;
+}

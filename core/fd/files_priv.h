@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* files_priv.h: the inside of core/fd, shared by its files and by core/services.c. */
+#ifndef CORE_FILES_PRIV_H
+#define CORE_FILES_PRIV_H
+
+#include "files.h"
+
+/* An open file description (struct cr_file). */
+struct file {
+	uint32_t id;
+	struct plugin *plugin;
+	const struct cr_file_kind *kind; /* NULL: not claimed (yet) */
+	void *priv;
+
+	/* dump */
+	struct cr_file_info info;
+	char *link, *fdinfo, *anon;
+	pid_t ident_pid; /* kcmp(2) finds the description as descriptor ident_fd of ident_pid */
+	int ident_fd;
+	struct cr_fown fown;
+	bool claimed, checked, dumped;
+
+	/* restore */
+	uint32_t type, field;
+	bool needed, wired, write;
+	VEC(struct file *) needs;
+	struct cr_fown set_fown;
+	bool has_fown;
+
+	int fd; /* E's descriptor: dump: duplicate, restore: the open description; -1 */
+	void *msg;
+	size_t msg_len;
+	VEC(struct slot_ref { struct fdtable *table; int fd; }) slots;
+};
+
+struct slot {
+	int fd;
+	uint32_t cloexec;
+	uint32_t file_id, type;
+	struct file *file;
+};
+
+/* One descriptor table; shared by tasks with CLONE_FILES. */
+struct fdtable {
+	uint32_t id; /* files_id: names fdinfo-<id>.img */
+	struct task *owner; /* the first task that has it */
+	VEC(struct slot) slots; /* sorted by fd */
+};
+
+struct files {
+	VEC(struct file *) all;	      /* in order of ids as found */
+	VEC(struct fdtable *) tables;
+	kcmp_list by_table; /* dump */
+	/* dump: descriptions with the same device and inode, ordered by kcmp */
+	VEC(struct bucket *) buckets;
+	size_t bucket_mask;
+	size_t done; /* files_dump(): how far the worklist has come */
+	/* restore */
+	int base;    /* E's descriptors of files lie at or above this number */
+	VEC(struct file *) by_id; /* sorted by id */
+};
+
+static inline struct file *file_of(const struct cr_file *f) { return (struct file *)f; }
+static inline struct cr_file *cr_file_of(const struct file *f) { return (struct cr_file *)f; }
+
+struct files *files_get(struct session *s); /* allocated on first use */
+struct file *file_new(struct session *s);
+/* Makes s->object name the file: "pid 812 fd 7 /tmp/x". */
+void file_at(struct session *s, const struct file *f);
+struct file *files_find(struct session *s, uint32_t id);
+/* Object for an engine-held descriptor, dump. */
+int files_collect_fd(struct session *s, struct task *t, int fd, uint32_t source, struct file **ret);
+/* path.c: the core's own kind, for files of address spaces and directories that no plugin claims. 0 or -ENOENT. */
+int path_claim(struct file *f);	       /* dump */
+int path_kind_by_type(struct file *f); /* restore */
+void path_release(struct file *f);
+struct slot *fdtable_slot(struct fdtable *tab, int fd);
+
+#endif

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * image.c: the image directory, the core's image types, and writing.
+ *
+ * An image that is written is an object in memory, found by its file name.  What
+ * is appended gathers in its buffer and reaches the file when the buffer is full,
+ * when all buffers together are large, or in images_finish().  A dump writes
+ * several images a task; so a file is opened for a flush and stays open only
+ * while few others are.
+ *
+ * The first flush replaces a file of that name left by an earlier dump: it is
+ * unlinked and created anew, never truncated, so that an older set of images that
+ * shares files by hard links, or a restore that still reads them, is not damaged.
+ */
+#include "image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "image-internal.h"
+#include "options.h"
+
+#define MAGIC_COMMON 0x54564319u
+#define MAGIC_SERVICE 0x55105940u
+
+#define FLUSH_BYTES (64u << 10)	  /* an image with that much in memory is written out */
+#define PENDING_BYTES (32u << 20) /* all images together */
+#define COPY_BYTES (256u << 10)	  /* step of img_raw_fd() */
+#define OPEN_MAX_FILES 16	  /* files kept open between flushes */
+#define HASH_SIZE 4096
+
+#define CORE_IMAGE(var, file, number) \
+	const struct cr_img_type var = { .size = sizeof(var), .name = (file), .magic = (number) }
+
+CORE_IMAGE(img_inventory, "inventory", 0x58313116);
+CORE_IMAGE(img_pstree, "pstree", 0x50273030);
+CORE_IMAGE(img_core, "core", 0x55053847);
+CORE_IMAGE(img_ids, "ids", 0x54432030);
+CORE_IMAGE(img_mm, "mm", 0x57492820);
+CORE_IMAGE(img_pagemap, "pagemap", 0x56084025);
+CORE_IMAGE(img_shmem_pagemap, "pagemap-shmem", 0x56084025);
+CORE_IMAGE(img_pages, "pages", 0);
+CORE_IMAGE(img_fdinfo, "fdinfo", 0x56213732);
+CORE_IMAGE(img_files, "files", 0x56303138);
+CORE_IMAGE(img_fs, "fs", 0x51403912);
+CORE_IMAGE(img_seccomp, "seccomp", 0x64413049);
+CORE_IMAGE(img_timens, "timens", 0x43114433);
+CORE_IMAGE(img_stats_dump, "stats-dump", 0x57093306);
+CORE_IMAGE(img_stats_restore, "stats-restore", 0x57093306);
+/* Which plugins contributed, with versions; no other program reads it. */
+CORE_IMAGE(img_stasis_plugins, "x-stasis-plugins", 0x53544153);
+CORE_IMAGE(img_stasis_tasks, "x-stasis-tasks", 0x5354544b);
+/* Pages that a task shares with its parent (mem/same.c). */
+CORE_IMAGE(img_stasis_cow, "x-stasis-cow", 0x53544357);
+
+/* An image that this session writes. */
+struct image {
+	struct image *next; /* same hash */
+	struct buf pending; /* not in the file yet */
+	const char *dir;    /* path, for messages */
+	int dirfd;
+	int fd;		    /* -1: closed */
+	bool created;	    /* the file exists and is ours */
+	bool direct;	    /* handed out by img_create_fd() */
+	char name[];
+};
+
+struct images {
+	char *path, *workpath; /* as the user gave them */
+	int dirfd, workfd;     /* equal when both are the same directory */
+	VEC(struct image *) out;
+	struct image *hash[HASH_SIZE];
+	size_t nopen;	 /* images with a descriptor */
+	size_t npending; /* bytes in all buffers */
+};
+
+/* ---- directories ---- */
+
+static int open_dir(struct session *s, const char *what, const char *path, int *ret_fd)
+{
+	int fd;
+
+	if (s->mode == CR_MODE_DUMP && mkdir(path, 0700) < 0 && errno != EEXIST)
+		return fail(s, errno, "cannot create the %s directory %s: %s", what, path, strerror(errno));
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return fail(s, errno, "cannot open the %s directory %s: %s", what, path, strerror(errno));
+	*ret_fd = fd;
+	return 0;
+}
+
+int images_open(struct session *s)
+{
+	const char *path = opt_str(s->opts, "images-dir");
+	const char *work = opt_str(s->opts, "work-dir");
+	struct images *i = xcalloc(1, sizeof(*i));
+	int r;
+
+	i->path = xstrdup(path ? path : ".");
+	i->workpath = xstrdup(work ? work : i->path);
+	i->dirfd = i->workfd = -1;
+	r = open_dir(s, "images", i->path, &i->dirfd);
+	if (r == 0 && strcmp(i->path, i->workpath) == 0)
+		i->workfd = i->dirfd;
+	else if (r == 0)
+		r = open_dir(s, "work", i->workpath, &i->workfd);
+	if (r < 0) {
+		images_free(i);
+		return r;
+	}
+	images_free(s->imgs);
+	s->imgs = i;
+	return 0;
+}
+
+void images_free(struct images *i)
+{
+	if (!i)
+		return;
+	for (size_t n = 0; n < i->out.n; n++) {
+		cleanup_fd(&i->out.v[n]->fd);
+		buf_free(&i->out.v[n]->pending);
+		free(i->out.v[n]);
+	}
+	vec_free(&i->out);
+	if (i->workfd != i->dirfd)
+		cleanup_fd(&i->workfd);
+	cleanup_fd(&i->dirfd);
+	free(i->path);
+	free(i->workpath);
+	free(i);
+}
+
+int images_dirfd(struct session *s)
+{
+	return s->imgs ? s->imgs->dirfd : -1;
+}
+
+int images_workdirfd(struct session *s)
+{
+	return s->imgs ? s->imgs->workfd : -1;
+}
+
+/* ---- names and framing ---- */
+
+static bool is_stats(const struct cr_img_type *type)
+{
+	return type == &img_stats_dump || type == &img_stats_restore;
+}
+
+int image_dir(struct session *s, const struct cr_img_type *type, const char **ret_path)
+{
+	if (!s->imgs)
+		return -1;
+	*ret_path = is_stats(type) ? s->imgs->workpath : s->imgs->path;
+	return is_stats(type) ? s->imgs->workfd : s->imgs->dirfd;
+}
+
+int image_name(struct session *s, const struct cr_img_type *type, uint64_t id, char name[IMG_NAME_MAX])
+{
+	int n;
+
+	if (!type->name || !type->name[0] || type->name[0] == '.' || strchr(type->name, '/'))
+		return fail(s, EINVAL, "an image type has the unusable name \"%s\"",
+			    type->name ? type->name : "");
+	if (is_stats(type))
+		n = snprintf(name, IMG_NAME_MAX, "%s", type->name);
+	else if (id == CR_IMG_NO_ID)
+		n = snprintf(name, IMG_NAME_MAX, "%s.img", type->name);
+	else if (type->flags & CR_IMG_HEX_ID)
+		n = snprintf(name, IMG_NAME_MAX, "%s-%" PRIx64 ".img", type->name, id);
+	else
+		n = snprintf(name, IMG_NAME_MAX, "%s-%" PRIu64 ".img", type->name, id);
+	if (n < 0 || n >= IMG_NAME_MAX)
+		return fail(s, EINVAL, "the image name %.64s… is too long", type->name);
+	return 0;
+}
+
+static void put_le32(unsigned char *p, uint32_t v)
+{
+	for (int n = 0; n < 4; n++)
+		p[n] = v >> (8 * n);
+}
+
+size_t image_header(const struct cr_img_type *type, unsigned char head[IMG_HEADER_MAX])
+{
+	if (!type->magic)
+		return 0;
+	if (type == &img_inventory) {
+		put_le32(head, type->magic);
+		return 4;
+	}
+	put_le32(head, is_stats(type) ? MAGIC_SERVICE : MAGIC_COMMON);
+	put_le32(head + 4, type->magic);
+	return 8;
+}
+
+/* ---- files being written ---- */
+
+static void close_image(struct images *i, struct image *img)
+{
+	if (img->fd < 0)
+		return;
+	close(img->fd);
+	img->fd = -1;
+	i->nopen--;
+}
+
+/* A new, empty file in place of what has this name. Descriptor or -errno, recorded. */
+static int create_file(struct session *s, struct image *img, int access)
+{
+	int fd;
+
+	if (unlinkat(img->dirfd, img->name, 0) < 0 && errno != ENOENT)
+		return fail(s, errno, "cannot replace %s/%s: %s", img->dir, img->name, strerror(errno));
+	fd = openat(img->dirfd, img->name, access | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return fail(s, errno, "cannot create %s/%s: %s", img->dir, img->name, strerror(errno));
+	img->created = true;
+	return fd;
+}
+
+static int reopen_file(struct session *s, struct image *img, int access)
+{
+	int fd = openat(img->dirfd, img->name, access | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return fail(s, errno, "cannot open %s/%s again: %s", img->dir, img->name, strerror(errno));
+	return fd;
+}
+
+static int open_image(struct session *s, struct image *img)
+{
+	struct images *i = s->imgs;
+	int fd;
+
+	if (img->fd >= 0)
+		return 0;
+	if (i->nopen >= OPEN_MAX_FILES)
+		for (size_t n = 0; n < i->out.n; n++)
+			close_image(i, i->out.v[n]);
+	fd = img->created ? reopen_file(s, img, O_WRONLY | O_APPEND)
+			  : create_file(s, img, O_WRONLY | O_APPEND);
+	if (fd < 0)
+		return fd;
+	img->fd = fd;
+	i->nopen++;
+	return 0;
+}
+
+static int write_image(struct session *s, struct image *img, const void *data, size_t len)
+{
+	int r = open_image(s, img);
+
+	if (r < 0)
+		return r;
+	r = write_full(img->fd, data, len);
+	if (r < 0)
+		return fail(s, -r, "cannot write %s/%s: %s", img->dir, img->name, strerror(-r));
+	return 0;
+}
+
+/* Writes out what is in memory (an empty image: creates it); the file stays open for a next time. */
+static int flush(struct session *s, struct image *img)
+{
+	size_t len = img->pending.len;
+	int r;
+
+	if (!len && (img->created || img->direct))
+		return 0;
+	r = write_image(s, img, img->pending.p, len);
+	if (r < 0)
+		return r;
+	buf_free(&img->pending);
+	s->imgs->npending -= len;
+	return 0;
+}
+
+static int flush_all(struct session *s)
+{
+	for (size_t n = 0; n < s->imgs->out.n; n++) {
+		int r = flush(s, s->imgs->out.v[n]);
+
+		if (r < 0)
+			return r;
+		close_image(s->imgs, s->imgs->out.v[n]);
+	}
+	return 0;
+}
+
+static int put(struct session *s, struct image *img, const void *data, size_t len)
+{
+	int r;
+
+	if (img->pending.len + len >= FLUSH_BYTES) {
+		r = flush(s, img);
+		if (r < 0)
+			return r;
+	}
+	if (len >= FLUSH_BYTES)
+		return write_image(s, img, data, len);
+	buf_add(&img->pending, data, len);
+	s->imgs->npending += len;
+	return s->imgs->npending >= PENDING_BYTES ? flush_all(s) : 0;
+}
+
+static struct image **find_slot(struct images *i, const char *name)
+{
+	uint32_t h = 2166136261u;
+	struct image **p;
+
+	for (const char *c = name; *c; c++)
+		h = (h ^ (unsigned char)*c) * 16777619u;
+	for (p = &i->hash[h % HASH_SIZE]; *p; p = &(*p)->next)
+		if (strcmp((*p)->name, name) == 0)
+			break;
+	return p;
+}
+
+/* The image of this name; a new one begins with its magic. 0 or -errno, recorded. */
+static int get_image(struct session *s, const struct cr_img_type *type, uint64_t id, bool direct,
+		     struct image **ret)
+{
+	unsigned char head[IMG_HEADER_MAX];
+	char name[IMG_NAME_MAX];
+	const char *dir = NULL;
+	int dirfd = image_dir(s, type, &dir);
+	struct image **slot, *img;
+	int r = image_name(s, type, id, name);
+
+	if (r < 0)
+		return r;
+	if (dirfd < 0 || s->mode == CR_MODE_CHECK)
+		return fail(s, EROFS, "%s: no image may be written now", name);
+	slot = find_slot(s->imgs, name);
+	img = *slot;
+	if (!img) {
+		img = xcalloc(1, sizeof(*img) + strlen(name) + 1);
+		memcpy(img->name, name, strlen(name) + 1);
+		img->dir = dir;
+		img->dirfd = dirfd;
+		img->fd = -1;
+		img->direct = direct;
+		*slot = img;
+		*vec_push(&s->imgs->out) = img;
+		*ret = img;
+		return put(s, img, head, image_header(type, head));
+	}
+	if (img->direct != direct)
+		return fail(s, EINVAL, "%s is written both directly and by appending", name);
+	*ret = img;
+	return 0;
+}
+
+int img_append(struct session *s, const struct cr_img_type *type, uint64_t id, const void *data, size_t len)
+{
+	unsigned char size[4];
+	struct image *img;
+	int r;
+
+	if (!type->magic)
+		return fail(s, EINVAL, "%s is a raw image, it has no entries", type->name);
+	if (len > UINT32_MAX)
+		return fail(s, EFBIG, "an entry of %zu bytes is too large for image %s", len, type->name);
+	r = get_image(s, type, id, false, &img);
+	if (r < 0)
+		return r;
+	put_le32(size, len);
+	r = put(s, img, size, sizeof(size));
+	return r < 0 ? r : put(s, img, data, len);
+}
+
+int img_append_msg(struct session *s, const struct cr_img_type *type, uint64_t id, const ProtobufCMessage *msg)
+{
+	size_t len = protobuf_c_message_get_packed_size(msg);
+	_cleanup_free_ uint8_t *data = xcalloc(1, len);
+
+	protobuf_c_message_pack(msg, data);
+	return img_append(s, type, id, data, len);
+}
+
+int img_raw(struct session *s, const struct cr_img_type *type, uint64_t id, const void *data, size_t len)
+{
+	struct image *img;
+	int r = get_image(s, type, id, false, &img);
+
+	return r < 0 ? r : put(s, img, data, len);
+}
+
+int img_raw_fd(struct session *s, const struct cr_img_type *type, uint64_t id, int fd, uint64_t off,
+	       uint64_t len)
+{
+	_cleanup_free_ char *chunk = NULL;
+	struct image *img;
+	int r = get_image(s, type, id, false, &img);
+
+	if (r < 0)
+		return r;
+	if (off > INT64_MAX || len > INT64_MAX - off)
+		return fail(s, EINVAL, "%s: bytes past the largest file offset were asked for", img->name);
+	chunk = xrealloc(NULL, MIN_OF(len, COPY_BYTES));
+	for (uint64_t done = 0; done < len && r == 0;) {
+		size_t n = MIN_OF(len - done, COPY_BYTES);
+
+		r = pread_full(fd, chunk, n, off + done);
+		if (r < 0)
+			return fail(s, -r, "cannot read the data for %s: %s", img->name,
+				    r == -ENODATA ? "there is less than expected" : strerror(-r));
+		r = put(s, img, chunk, n);
+		done += n;
+	}
+	return r;
+}
+
+int img_create_fd(struct session *s, const struct cr_img_type *type, uint64_t id, int *ret_fd)
+{
+	struct image *img;
+	int fd, r;
+
+	if (type->magic)
+		return fail(s, EINVAL, "%s is not a raw image", type->name);
+	r = get_image(s, type, id, true, &img);
+	if (r < 0)
+		return r;
+	fd = img->created ? reopen_file(s, img, O_RDWR) : create_file(s, img, O_RDWR);
+	if (fd < 0)
+		return fd;
+	*ret_fd = fd;
+	return 0;
+}
+
+/* ---- the end of a dump ---- */
+
+int image_flush(struct session *s, const struct cr_img_type *type, uint64_t id)
+{
+	char name[IMG_NAME_MAX];
+	struct image *img;
+	int r = image_name(s, type, id, name);
+
+	if (r < 0 || !s->imgs)
+		return r;
+	img = *find_slot(s->imgs, name);
+	if (!img)
+		return 0;
+	r = flush(s, img);
+	close_image(s->imgs, img);
+	return r;
+}
+
+static int sync_all(struct session *s)
+{
+	struct images *i = s->imgs;
+
+	for (size_t n = 0; n < i->out.n; n++) {
+		struct image *img = i->out.v[n];
+		_cleanup_fd_ int fd = -1;
+
+		if (!img->created)
+			continue;
+		fd = reopen_file(s, img, O_RDONLY);
+		if (fd < 0)
+			return fd;
+		if (fsync(fd) < 0)
+			return fail(s, errno, "cannot sync %s/%s: %s", img->dir, img->name, strerror(errno));
+	}
+	if (fsync(i->dirfd) < 0 || (i->workfd != i->dirfd && fsync(i->workfd) < 0))
+		return fail(s, errno, "cannot sync the images directory %s: %s", i->path, strerror(errno));
+	return 0;
+}
+
+int images_finish(struct session *s)
+{
+	int r;
+
+	if (!s->imgs)
+		return 0;
+	r = flush_all(s);
+	if (r < 0)
+		return r;
+	return opt_flag(s->opts, "durable") ? sync_all(s) : 0;
+}
+
+void images_discard(struct session *s)
+{
+	struct images *i = s->imgs;
+
+	for (size_t n = 0; i && n < i->out.n; n++) {
+		struct image *img = i->out.v[n];
+
+		close_image(i, img);
+		i->npending -= img->pending.len;
+		buf_free(&img->pending);
+		if (img->created && unlinkat(img->dirfd, img->name, 0) < 0 && errno != ENOENT)
+			log_warn("cannot remove %s/%s: %s", img->dir, img->name, strerror(errno));
+		img->created = false;
+	}
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stats.c: the statistics of a dump or a restore, an image of one entry in the work
+ * directory.  Written at once, so that it is there when the command has ended,
+ * whether images_finish() came before or comes after.
+ */
+#include <errno.h>
+
+#include "image-internal.h"
+#include "stats.pb-c.h"
+
+/* Times in the image have 32 bits: 71 minutes. */
+static uint32_t micros(uint64_t us)
+{
+	return MIN_OF(us, UINT32_MAX);
+}
+
+static void fill_dump(const struct stats *st, DumpStatsEntry *e)
+{
+	e->freezing_time = micros(st->freezing_time);
+	e->frozen_time = micros(st->frozen_time);
+	e->memdump_time = micros(st->memdump_time);
+	e->memwrite_time = micros(st->memwrite_time);
+	e->pages_scanned = st->pages_scanned;
+	e->pages_written = st->pages_written;
+	e->has_shpages_scanned = e->has_shpages_written = e->has_shpages_skipped_parent = 1;
+	e->shpages_scanned = st->shpages_scanned;
+	e->shpages_written = st->shpages_written;
+}
+
+static void fill_restore(const struct stats *st, RestoreStatsEntry *e)
+{
+	e->pages_compared = st->pages_compared;
+	e->pages_skipped_cow = st->pages_skipped_cow;
+	e->forking_time = micros(st->forking_time);
+	e->restore_time = micros(st->restore_time);
+	e->has_pages_restored = 1;
+	e->pages_restored = st->pages_restored;
+}
+
+int stats_write(struct session *s)
+{
+	bool dump = s->mode == CR_MODE_DUMP;
+	const struct cr_img_type *type = dump ? &img_stats_dump : &img_stats_restore;
+	StatsEntry e = STATS_ENTRY__INIT;
+	DumpStatsEntry d = DUMP_STATS_ENTRY__INIT;
+	RestoreStatsEntry rs = RESTORE_STATS_ENTRY__INIT;
+	int r;
+
+	if (dump) {
+		fill_dump(&s->stats, &d);
+		e.dump = &d;
+	} else {
+		fill_restore(&s->stats, &rs);
+		e.restore = &rs;
+	}
+	r = img_append_msg(s, type, CR_IMG_NO_ID, &e.base);
+	return r < 0 ? r : image_flush(s, type, CR_IMG_NO_ID);
+}

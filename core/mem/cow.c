@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cow.c: what a task keeps of the memory it is born with.
+ *
+ * A task is forked from one whose memory is final.  Where both have the same
+ * backing at the same place the mapping is kept, and with it every page that is
+ * equal in both images: those stay shared copy-on-write, as they were (or might
+ * have been) before the dump.  Pages that differ are written, which unshares them;
+ * pages that only the parent has are dropped.
+ */
+#include "mem_priv.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define BLOCK_BYTES (64u << 10)
+#define COMPARERS 16
+#define COMPARE_LEAST (4u << 20) /* bytes for which a further thread is worth while */
+#define ADVICE(n) (1ull << (n))
+/* A fork does not pass on the contents of these: DONTFORK, WIPEONFORK. */
+#define MADV_NOT_INHERITED (ADVICE(10) | ADVICE(18))
+
+/* One comparison. */
+struct differ {
+	struct session *s;
+	const struct task *t;
+	const struct mem *own, *from;
+	uint32_t old_exe; /* file whose mappings must go so that the exe link can change; 0: none */
+	struct mem_diff *d;
+	bool hints; /* own->same is about from */
+	uint8_t *room; /* two blocks for each of COMPARERS */
+};
+
+/* ---- which mappings ---- */
+
+static bool same_backing(const VmaEntry *v, const VmaEntry *p)
+{
+	const uint32_t kinds = VMA_FILE_PRIVATE | VMA_FILE_SHARED | VMA_ANON_PRIVATE | VMA_ANON_SHARED;
+
+	if ((v->status & kinds) != (p->status & kinds))
+		return false;
+	if (v->status & VMA_ANON_PRIVATE)
+		return true;
+	return v->shmid == p->shmid && v->pgoff - v->start == p->pgoff - p->start;
+}
+
+static bool keepable(const struct differ *df, const VmaEntry *v, const VmaEntry *p)
+{
+	/* a lock is not inherited, and set anew */
+	const uint32_t differing = MAP_LOCKED | MAP_STACK | MAP_DENYWRITE | MAP_EXECUTABLE;
+	uint64_t madv = v->has_madv ? v->madv : 0, had = p->has_madv ? p->madv : 0;
+
+	if (!same_backing(v, p) || (v->flags ^ p->flags) & ~differing || v->flags & MAP_DROPPABLE)
+		return false;
+	/* advice can be added, not all of it taken back */
+	if (had & MADV_NOT_INHERITED || had & ~madv)
+		return false;
+	if (vma_is_file(p->status) && df->old_exe && p->shmid == df->old_exe)
+		return false;
+	/* a stack that has grown since: two mappings would not grow as one does */
+	return !(v->flags & MAP_GROWSDOWN) || (p->start <= v->start && v->end <= p->end);
+}
+
+static void add_piece(struct differ *df, const VmaEntry *v, const VmaEntry *from, uint64_t start, uint64_t end)
+{
+	*vec_push(&df->d->pieces) = (struct piece){
+		.v = v,
+		.from = from,
+		.start = start,
+		.kept = from ? end : start,
+		.end = end,
+	};
+}
+
+/* The part of v behind what is kept: the kept mapping grows when it ends right there. */
+static void add_tail(struct differ *df, const VmaEntry *v, uint64_t pos)
+{
+	struct piece *last = df->d->pieces.n ? &df->d->pieces.v[df->d->pieces.n - 1] : NULL;
+
+	if (last && last->v == v && last->from && last->kept == pos && last->from->end == pos)
+		last->end = v->end;
+	else
+		add_piece(df, v, NULL, pos, v->end);
+}
+
+/* k: cursor into the parent's mappings, moves up. */
+static void split(struct differ *df, const VmaEntry *v, size_t *k)
+{
+	const entry_list *maps = df->from ? &df->from->maps : NULL;
+	uint64_t pos = v->start;
+
+	while (maps && *k < maps->n && maps->v[*k]->end <= v->start)
+		(*k)++;
+	for (size_t i = *k; maps && i < maps->n && maps->v[i]->start < v->end; i++) {
+		const VmaEntry *p = maps->v[i];
+		uint64_t start = MAX_OF(p->start, pos), end = MIN_OF(p->end, v->end);
+
+		if (!keepable(df, v, p))
+			continue;
+		if (start > pos)
+			add_piece(df, v, NULL, pos, start);
+		add_piece(df, v, p, start, end);
+		pos = end;
+	}
+	if (pos < v->end)
+		add_tail(df, v, pos);
+}
+
+static void add_span(span_list *l, uint64_t start, uint64_t end)
+{
+	if (start >= end)
+		return;
+	if (l->n && l->v[l->n - 1].end == start)
+		l->v[l->n - 1].end = end;
+	else
+		*vec_push(l) = (struct span){ start, end };
+}
+
+/* Whatever the parent has and no piece keeps. */
+static void collect_unmap(struct differ *df)
+{
+	size_t k = 0;
+
+	for (size_t i = 0; df->from && i < df->from->maps.n; i++) {
+		const VmaEntry *p = df->from->maps.v[i];
+		uint64_t pos = p->start;
+
+		for (; k < df->d->pieces.n && df->d->pieces.v[k].start < p->end; k++) {
+			const struct piece *pc = &df->d->pieces.v[k];
+
+			if (pc->from != p)
+				continue;
+			add_span(&df->d->unmap, pos, pc->start);
+			pos = pc->kept;
+		}
+		/* a piece that begins in p may reach into the next one of the parent only by growing */
+		add_span(&df->d->unmap, pos, p->end);
+	}
+}
+
+/* ---- which pages ---- */
+
+static void add_fill(struct differ *df, struct piece *pc, uint64_t start, uint64_t end, uint64_t off)
+{
+	stored_list *l = &df->d->fill;
+
+	pc->filled = true;
+	while (start < end) {
+		struct stored_run *last = l->n ? &l->v[l->n - 1] : NULL;
+		uint64_t len = MIN_OF(end - start, FILL_MAX);
+
+		if (last && last->end == start && last->off + (last->end - last->start) == off &&
+		    last->end - last->start + len <= FILL_MAX)
+			last->end += len;
+		else
+			*vec_push(l) = (struct stored_run){ start, start + len, off };
+		df->s->stats.pages_restored += len / PAGE_BYTES;
+		start += len;
+		off += len;
+	}
+}
+
+/* A range that has pages in both images, compared by several threads. */
+struct comparison {
+	const struct mem *own, *from;
+	uint64_t start, bytes;
+	uint64_t next;	  /* first byte that nobody has taken */
+	uint8_t *differs; /* one for each page */
+	int err;
+	uint64_t err_addr;
+};
+
+struct comparer {
+	struct comparison *c;
+	pthread_t thread;
+	bool started;
+	uint8_t *mine, *theirs; /* BLOCK_BYTES each */
+};
+
+static int compare_block(struct comparer *w, uint64_t at, size_t len)
+{
+	struct comparison *c = w->c;
+	int r = mem_read_stored(c->own, c->start + at, w->mine, len);
+
+	if (r == 0)
+		r = mem_read_stored(c->from, c->start + at, w->theirs, len);
+	for (size_t i = 0; i < len && r == 0; i += PAGE_BYTES)
+		c->differs[(at + i) / PAGE_BYTES] = memcmp(w->mine + i, w->theirs + i, PAGE_BYTES) != 0;
+	return r;
+}
+
+static void *compare_blocks(void *arg)
+{
+	struct comparer *w = arg;
+	struct comparison *c = w->c;
+
+	for (;;) {
+		uint64_t at = __atomic_fetch_add(&c->next, BLOCK_BYTES, __ATOMIC_RELAXED);
+		int none = 0, r;
+
+		if (at >= c->bytes || __atomic_load_n(&c->err, __ATOMIC_RELAXED))
+			return NULL;
+		r = compare_block(w, at, MIN_OF(c->bytes - at, (uint64_t)BLOCK_BYTES));
+		if (r < 0 && __atomic_compare_exchange_n(&c->err, &none, r, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			c->err_addr = c->start + at;
+	}
+}
+
+/* Fills c->differs. */
+static void compare_all(struct differ *df, struct comparison *c)
+{
+	struct comparer w[COMPARERS] = { { .c = c, .mine = df->room, .theirs = df->room + BLOCK_BYTES } };
+	size_t n = MIN_OF(mem_threads(c->bytes / COMPARE_LEAST), (size_t)COMPARERS);
+	sigset_t all, old;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	for (size_t i = 1; i < n; i++) {
+		w[i] = w[0];
+		w[i].mine = df->room + 2 * i * BLOCK_BYTES;
+		w[i].theirs = w[i].mine + BLOCK_BYTES;
+		w[i].started = pthread_create(&w[i].thread, NULL, compare_blocks, &w[i]) == 0;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	compare_blocks(&w[0]);
+	for (size_t i = 1; i < n; i++)
+		if (w[i].started)
+			pthread_join(w[i].thread, NULL);
+}
+
+/* All of it is known to be the same, or all of it is not, up to *end, which becomes smaller where that changes. */
+static bool known_same(const struct differ *df, uint64_t start, uint64_t *end)
+{
+	const span_list *l = &df->own->same;
+	size_t lo = 0, hi = df->hints ? l->n : 0;
+
+	while (lo < hi) { /* the first span that ends behind start */
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (l->v[mid].end > start)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	if (!df->hints || lo == l->n)
+		return false;
+	if (l->v[lo].start > start) {
+		*end = MIN_OF(*end, l->v[lo].start);
+		return false;
+	}
+	*end = MIN_OF(*end, l->v[lo].end);
+	return true;
+}
+
+/* Both have pages there: those that differ are filled. off: of the task's pages in its file. */
+static int compare(struct differ *df, struct piece *pc, uint64_t start, uint64_t end, uint64_t off)
+{
+	struct comparison c = { .own = df->own, .from = df->from, .start = start, .bytes = end - start };
+	size_t pages = c.bytes / PAGE_BYTES;
+
+	c.differs = xcalloc(pages, 1);
+	compare_all(df, &c);
+	for (size_t i = 0; i < pages && !c.err; i++) {
+		uint64_t at = i * PAGE_BYTES;
+
+		df->s->stats.pages_compared++;
+		if (c.differs[i])
+			add_fill(df, pc, start + at, start + at + PAGE_BYTES, off + at);
+		else
+			df->s->stats.pages_skipped_cow++;
+	}
+	free(c.differs);
+	if (c.err < 0)
+		return fail(df->s, -c.err, "pages-%u.img, pages-%u.img: cannot read the pages at %#lx: %s",
+			    df->own->pages_id, df->from->pages_id, c.err_addr, strerror(-c.err));
+	return 0;
+}
+
+/* The run at pos, or NULL; *next becomes the next address where that changes. i: cursor. */
+static const struct stored_run *run_at(const stored_list *l, size_t *i, uint64_t pos, uint64_t *next)
+{
+	while (*i < l->n && l->v[*i].end <= pos)
+		(*i)++;
+	if (*i == l->n)
+		return NULL;
+	if (l->v[*i].start > pos) {
+		*next = MIN_OF(*next, l->v[*i].start);
+		return NULL;
+	}
+	*next = MIN_OF(*next, l->v[*i].end);
+	return &l->v[*i];
+}
+
+static int walk_pages(struct differ *df, struct piece *pc)
+{
+	size_t mine = mem_find_run(df->own, pc->start);
+	size_t theirs = pc->from ? mem_find_run(df->from, pc->start) : 0;
+	uint64_t next;
+
+	for (uint64_t pos = pc->start; pos < pc->end; pos = next) {
+		bool kept = pos < pc->kept;
+		const struct stored_run *own, *old = NULL;
+		uint64_t off;
+		int r;
+
+		next = kept ? pc->kept : pc->end;
+		own = run_at(&df->own->runs, &mine, pos, &next);
+		if (kept)
+			old = run_at(&df->from->runs, &theirs, pos, &next);
+		off = own ? own->off + (pos - own->start) : 0;
+		if (own && old && known_same(df, pos, &next)) {
+			df->s->stats.pages_skipped_cow += (next - pos) / PAGE_BYTES;
+		} else if (own && old) {
+			r = compare(df, pc, pos, next, off);
+			if (r < 0)
+				return r;
+		} else if (own) {
+			add_fill(df, pc, pos, next, off);
+		} else if (old) {
+			add_span(&df->d->drop, pos, next);
+		}
+	}
+	return 0;
+}
+
+int mem_diff_build(struct session *s, const struct task *t, const struct mem *from, struct mem_diff *ret)
+{
+	struct differ df = { .s = s, .t = t, .own = t->mem, .from = from, .d = ret };
+	size_t k = 0;
+	int r = 0;
+
+	*ret = (struct mem_diff){ 0 };
+	if (from && from->mm->exe_file_id != t->mem->mm->exe_file_id)
+		df.old_exe = from->mm->exe_file_id;
+	df.hints = from && t->mem_from && (uint32_t)task_vpid(t->mem_from) == t->mem->same_as;
+	for (size_t i = 0; i < t->mem->maps.n; i++)
+		split(&df, t->mem->maps.v[i], &k);
+	collect_unmap(&df);
+	df.room = xrealloc(NULL, 2 * COMPARERS * BLOCK_BYTES);
+	for (size_t i = 0; i < ret->pieces.n && r == 0; i++) {
+		const VmaEntry *v = ret->pieces.v[i].v;
+
+		if (v->status & (VMA_ANON_PRIVATE | VMA_FILE_PRIVATE))
+			r = walk_pages(&df, &ret->pieces.v[i]);
+	}
+	free(df.room);
+	if (r < 0)
+		mem_diff_free(ret);
+	return r;
+}
+
+void mem_diff_free(struct mem_diff *d)
+{
+	vec_free(&d->pieces);
+	vec_free(&d->unmap);
+	vec_free(&d->drop);
+	vec_free(&d->fill);
+}

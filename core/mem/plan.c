@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * plan.c: the operations that give a task its memory.
+ *
+ * Order, which is that of the functions in mem_plan():
+ *   1. what is inherited and not wanted goes; the vDSO moves to its place,
+ *   2. the mm fields and the exe link, while no mapping of the old executable is left,
+ *   3. mappings are made, or grown, and made writable where pages come,
+ *   4. pages are read from the image, as many as possible a call, by several threads
+ *      when there are many,
+ *   5. final protections, advice, guard regions, locks.
+ * Every operation says exactly which result is right: a mapping that the kernel
+ * would have to put elsewhere fails the restore instead of surprising the task.
+ */
+#include "mem_priv.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <linux/sched.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/rseq.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#include "files.h"
+#include "restore.h"
+
+#define IOV_RUNS 1024
+#define RSEQ_LEAST 32
+#define ADVICE_GUARD_REMOVE 103 /* Linux 6.13 */
+#define MLOCK_WHEN_TOUCHED 1	/* MLOCK_ONFAULT */
+#define NO_FD 0xffffffffu
+#define FILL_THREADS 16
+#define FILL_THREAD_LEAST (16ull << 20) /* bytes for which a further thread is worth while */
+#define FILL_STEP (8ull << 20)
+#define WORD_SLOT (BLOB_SLOTS - 1)
+
+enum { ADVICE_MERGEABLE = 12, ADVICE_HUGE = 14, ADVICE_NOHUGE = 15, ADVICE_N = 64 };
+
+/* One task's plan being made. */
+struct planner {
+	struct session *s;
+	struct task *t;
+	struct plan *p;
+	const struct mem *own, *from; /* from: NULL for the root */
+	struct mem_diff d;
+};
+
+static void origin(struct planner *pl, const VmaEntry *v)
+{
+	if (vma_is_file(v->status))
+		plan_origin(pl->p->set, "memory: mapping %lx-%lx of file %lu", v->start, v->end, v->shmid);
+	else
+		plan_origin(pl->p->set, "memory: mapping %lx-%lx%s", v->start, v->end,
+			    v->status & VMA_ANON_SHARED ? " (shared)" : "");
+}
+
+static void unmap(struct planner *pl, uint64_t start, uint64_t end)
+{
+	if (start < end)
+		plan_sys(pl->p, BLOB_ZERO, SYS_munmap, start, end - start);
+}
+
+/* ---- 1. away with what is not wanted ---- */
+
+/* The area that E's libc has registered would be unmapped, and the next preemption deadly. */
+static void unregister_rseq(struct planner *pl)
+{
+	uint64_t area = (uint64_t)__builtin_thread_pointer() + (uint64_t)__rseq_offset;
+	uint64_t bytes = (__rseq_size + RSEQ_LEAST - 1) & ~(RSEQ_LEAST - 1u);
+
+	/* 0: libc did not register one */
+	if (!__rseq_size)
+		return;
+	plan_origin(pl->p->set, "memory: the engine's rseq area");
+	plan_sys(pl->p, BLOB_ZERO, SYS_rseq, area, bytes, RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
+}
+
+/* Root: nothing of E stays but the arena. */
+static void clear_root(struct planner *pl)
+{
+	const struct arena *a = pl->p->set->arena;
+	const struct vdso_layout *self = &pl->s->tree->root->mem->self;
+	const struct vdso_place *vdso = &pl->own->vdso;
+
+	unregister_rseq(pl);
+	if (vdso->end)
+		vdso_plan_park(pl->p, self, self->at.start);
+	plan_origin(pl->p->set, "memory: the engine's own mappings");
+	unmap(pl, 0, a->base);
+	unmap(pl, a->base + a->size, USER_END);
+	if (vdso->end)
+		vdso_plan_unpark(pl->p, self, vdso->start);
+}
+
+static void clear_child(struct planner *pl)
+{
+	const struct vdso_layout *self = &pl->s->tree->root->mem->self;
+	const struct vdso_place *had = &pl->from->vdso, *vdso = &pl->own->vdso;
+	bool move = vdso->end && vdso->start != had->start;
+
+	if (move)
+		vdso_plan_park(pl->p, self, had->start);
+	plan_origin(pl->p->set, "memory: mappings of the parent");
+	for (size_t i = 0; i < pl->d.unmap.n; i++)
+		unmap(pl, pl->d.unmap.v[i].start, pl->d.unmap.v[i].end);
+	if (!vdso->end)
+		unmap(pl, had->start, had->end);
+	if (move)
+		vdso_plan_unpark(pl->p, self, vdso->start);
+}
+
+static int clear(struct planner *pl)
+{
+	if (!pl->from) {
+		clear_root(pl);
+		return 0;
+	}
+	if (pl->own->vdso.end && !pl->from->vdso.end)
+		return fail(pl->s, EOPNOTSUPP, "pid %d has a vDSO but the task it was forked from has none",
+			    task_vpid(pl->t));
+	clear_child(pl);
+	return 0;
+}
+
+/* ---- 2. fields of the mm ---- */
+
+static int exe_fd(struct planner *pl, uint32_t *ret)
+{
+	uint32_t id = pl->own->mm->exe_file_id;
+	int fd;
+
+	/* inherited; it cannot be set again while the executable is mapped */
+	if (pl->from && pl->from->mm->exe_file_id == id) {
+		*ret = NO_FD;
+		return 0;
+	}
+	fd = files_fd(pl->s, id);
+	if (fd < 0)
+		return fail(pl->s, ENOENT, "pid %d: its executable (file %u) is not open", task_vpid(pl->t), id);
+	*ret = (uint32_t)fd;
+	return 0;
+}
+
+static int set_mm(struct planner *pl)
+{
+	const MmEntry *mm = pl->own->mm;
+	struct prctl_mm_map map = {
+		.start_code = mm->mm_start_code,
+		.end_code = mm->mm_end_code,
+		.start_data = mm->mm_start_data,
+		.end_data = mm->mm_end_data,
+		.start_brk = mm->mm_start_brk,
+		.brk = mm->mm_brk,
+		.start_stack = mm->mm_start_stack,
+		.arg_start = mm->mm_arg_start,
+		.arg_end = mm->mm_arg_end,
+		.env_start = mm->mm_env_start,
+		.env_end = mm->mm_env_end,
+		.auxv_size = (uint32_t)(mm->n_mm_saved_auxv * sizeof(uint64_t)),
+	};
+	int r = exe_fd(pl, &map.exe_fd);
+
+	if (r < 0)
+		return r;
+	if (mm->n_mm_saved_auxv)
+		map.auxv = plan_put(pl->p, mm->mm_saved_auxv, map.auxv_size);
+	plan_origin(pl->p->set, "memory: mm fields, executable file %u", mm->exe_file_id);
+	plan_sys(pl->p, BLOB_ZERO, SYS_prctl, PR_SET_MM, PR_SET_MM_MAP,
+		 (uint64_t)plan_put(pl->p, &map, sizeof(map)), sizeof(map));
+	return 0;
+}
+
+/* Transparent huge pages on or off, before pages are filled. */
+static void set_thp(struct planner *pl)
+{
+	const MmEntry *mm = pl->own->mm;
+	bool had = pl->from ? pl->from->mm->thp_disabled : prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1;
+	bool want = mm->has_thp_disabled && mm->thp_disabled;
+
+	if (had == want)
+		return;
+	plan_origin(pl->p->set, "memory: transparent huge pages");
+	plan_sys(pl->p, BLOB_ZERO, SYS_prctl, PR_SET_THP_DISABLE, want);
+}
+
+/* ---- 3. mappings ---- */
+
+static uint64_t madv_of(const VmaEntry *v)
+{
+	return v->has_madv ? v->madv : 0;
+}
+
+/* Protection of pc while pages are written into it. */
+static uint32_t work_prot(const struct piece *pc)
+{
+	uint32_t prot = pc->from ? pc->from->prot : pc->v->prot;
+
+	if (pc->filled && (prot & (PROT_READ | PROT_WRITE)) != (PROT_READ | PROT_WRITE))
+		return PROT_READ | PROT_WRITE;
+	return prot;
+}
+
+/* Advice that steers how pages come into being; a kernel without it restores the same contents. */
+static void advise_early(struct planner *pl, const struct piece *pc)
+{
+	uint64_t add = madv_of(pc->v) & ~(pc->from ? madv_of(pc->from) : 0);
+
+	for (int advice = ADVICE_HUGE; advice <= ADVICE_NOHUGE; advice++)
+		if (add & 1ull << advice)
+			plan_sys(pl->p, BLOB_ANY, SYS_madvise, pc->start, pc->end - pc->start, (uint64_t)advice);
+}
+
+static int backing_fd(struct planner *pl, const VmaEntry *v, int64_t *ret)
+{
+	int64_t fd = -1;
+
+	if (v->status & VMA_ANON_SHARED)
+		fd = v->fd;
+	else if (vma_is_file(v->status))
+		fd = files_fd(pl->s, (uint32_t)v->shmid);
+	if (fd < 0 && !(v->status & VMA_ANON_PRIVATE))
+		return fail(pl->s, ENOENT, "pid %d: the file behind mapping %#lx-%#lx (object %lu) is not open",
+			    task_vpid(pl->t), v->start, v->end, v->shmid);
+	*ret = fd;
+	return 0;
+}
+
+static uint32_t map_flags(const VmaEntry *v)
+{
+	uint32_t flags = v->flags & (MAP_GROWSDOWN | MAP_NORESERVE | MAP_STACK);
+
+	if (v->status & (VMA_FILE_SHARED | VMA_ANON_SHARED))
+		return flags | MAP_SHARED | MAP_FIXED_NOREPLACE;
+	flags |= v->flags & MAP_DROPPABLE ? MAP_DROPPABLE : MAP_PRIVATE;
+	return flags | MAP_FIXED_NOREPLACE | (v->status & VMA_ANON_PRIVATE ? MAP_ANONYMOUS : 0);
+}
+
+static int map_piece(struct planner *pl, const struct piece *pc)
+{
+	const VmaEntry *v = pc->v;
+	bool file = !(v->status & VMA_ANON_PRIVATE);
+	int64_t fd = -1;
+	int r = backing_fd(pl, v, &fd);
+
+	if (r < 0)
+		return r;
+	plan_sys(pl->p, BLOB_EXPECT, SYS_mmap, pc->start, pc->end - pc->start, work_prot(pc), map_flags(v),
+		 (uint64_t)fd, file ? v->pgoff + (pc->start - v->start) : 0)
+		->expect = pc->start;
+	return 0;
+}
+
+/* The last kept page grows: that works whatever mappings the kernel has merged or split below it. */
+static void grow_piece(struct planner *pl, const struct piece *pc)
+{
+	uint64_t last = pc->kept - PAGE_BYTES;
+
+	plan_sys(pl->p, BLOB_EXPECT, SYS_mremap, last, PAGE_BYTES, PAGE_BYTES + (pc->end - pc->kept), 0)->expect = last;
+}
+
+/* What a kept part has and the task has not: guard regions of the parent. */
+static void remove_guards(struct planner *pl, const struct piece *pc)
+{
+	for (size_t i = 0; i < pl->from->guards.n; i++) {
+		uint64_t start = MAX_OF(pl->from->guards.v[i]->start, pc->start);
+		uint64_t end = MIN_OF(pl->from->guards.v[i]->end, pc->kept);
+
+		if (start < end)
+			plan_sys(pl->p, BLOB_ZERO, SYS_madvise, start, end - start, ADVICE_GUARD_REMOVE);
+	}
+}
+
+static int make_mappings(struct planner *pl)
+{
+	for (size_t i = 0; i < pl->d.pieces.n; i++) {
+		const struct piece *pc = &pl->d.pieces.v[i];
+		int r = 0;
+
+		origin(pl, pc->v);
+		if (!pc->from) {
+			r = map_piece(pl, pc);
+		} else {
+			remove_guards(pl, pc);
+			if (pc->end > pc->kept)
+				grow_piece(pl, pc);
+			if (work_prot(pc) != pc->from->prot)
+				plan_sys(pl->p, BLOB_ZERO, SYS_mprotect, pc->start, pc->end - pc->start, work_prot(pc));
+		}
+		if (r < 0)
+			return r;
+		advise_early(pl, pc);
+	}
+	plan_origin(pl->p->set, "memory: pages of the parent that the task has not");
+	for (size_t i = 0; i < pl->d.drop.n; i++)
+		plan_sys(pl->p, BLOB_ZERO, SYS_madvise, pl->d.drop.v[i].start,
+			 pl->d.drop.v[i].end - pl->d.drop.v[i].start, MADV_DONTNEED);
+	return 0;
+}
+
+/* ---- 4. pages ---- */
+
+/* Where in the list of fills the next call begins. */
+struct fill_cursor {
+	size_t i;
+	uint64_t done; /* bytes of fill i */
+};
+
+/* One call of plan p: as much as is contiguous in the file, at most `most` bytes. */
+static void fill_call(struct planner *pl, struct plan *p, struct fill_cursor *c, uint64_t most)
+{
+	const stored_list *l = &pl->d.fill;
+	uint64_t off = l->v[c->i].off + c->done, start = l->v[c->i].start + c->done, end = 0, bytes = 0;
+	struct iovec iov[IOV_RUNS], *there;
+	size_t n = 0;
+
+	while (c->i < l->n && n < IOV_RUNS && bytes < most && l->v[c->i].off + c->done == off + bytes) {
+		const struct stored_run *r = &l->v[c->i];
+		uint64_t len = MIN_OF(r->end - r->start - c->done, most - bytes);
+
+		iov[n++] = (struct iovec){ (void *)(r->start + c->done), len };
+		bytes += len;
+		c->done += len;
+		end = r->start + c->done;
+		if (end == r->end)
+			*c = (struct fill_cursor){ c->i + 1, 0 };
+	}
+	there = plan_put(p, iov, n * sizeof(*iov));
+	plan_origin(p->set, "memory: pages %lx-%lx from pages-%u.img at %#lx", start, end, pl->own->pages_id, off);
+	plan_sys(p, BLOB_EXPECT, SYS_preadv, (uint64_t)pl->own->pages_fd, (uint64_t)there, n, off)->expect = bytes;
+}
+
+/* A thread of the task that reads a part of its pages and ends. *ret_word: becomes 0 when it has ended. */
+static struct plan *fill_thread(struct planner *pl, uint32_t **ret_word)
+{
+	uint64_t flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+			 CLONE_CHILD_CLEARTID;
+	pid_t tid = restore_spare_pid(pl->s);
+	uint64_t one = 1; /* 64 bits: that is what a plan loads */
+	struct plan *p;
+
+	if (!tid)
+		return NULL;
+	p = plan_new(pl->p->set, "pid %d tid %d (reads memory)", task_vpid(pl->t), tid);
+	*ret_word = plan_put(pl->p, &one, sizeof(one));
+	plan_origin(pl->p->set, "memory: a thread that reads pages");
+	plan_fork(pl->p, p, flags, 0, &tid, 1);
+	((struct clone_args *)pl->p->ops.v[pl->p->ops.n - 1].a[0])->child_tid = (uintptr_t)*ret_word;
+	return p;
+}
+
+/* The kernel clears the word when the thread has let go of the memory, and wakes who waits for that. */
+static void await_thread(struct plan *p, uint32_t *word)
+{
+	const struct timespec nap = { 0, 100000000 };
+	const uint64_t ts = (uint64_t)plan_put(p, &nap, sizeof(nap));
+
+	plan_origin(p->set, "memory: waits for a thread that reads pages");
+	plan_op(p, BLOB_LOAD, (uintptr_t)word, 0, 0)->slot = WORD_SLOT;
+	plan_op(p, BLOB_JMP, WORD_SLOT, 0, 0)->a[3] = 3;
+	plan_sys(p, BLOB_ANY, SYS_futex, (uintptr_t)word, FUTEX_WAIT, 1, ts);
+	plan_op(p, BLOB_JMP, WORD_SLOT, 1, 0)->a[3] = (uint64_t)-3;
+}
+
+/*
+ * Much memory is read by several threads, each FILL_STEP bytes in turn: most of the time goes into making the pages, and
+ * that the task must do itself.
+ */
+static void fill_pages(struct planner *pl)
+{
+	const stored_list *l = &pl->d.fill;
+	struct plan *p[FILL_THREADS] = { pl->p };
+	uint32_t *word[FILL_THREADS] = { NULL };
+	struct fill_cursor c = { 0, 0 };
+	uint64_t bytes = 0;
+	size_t most, n;
+
+	for (size_t i = 0; i < l->n; i++)
+		bytes += l->v[i].end - l->v[i].start;
+	most = MIN_OF(mem_threads(bytes / FILL_THREAD_LEAST), FILL_THREADS);
+	for (n = 1; n < most && (p[n] = fill_thread(pl, &word[n])); n++)
+		;
+	for (size_t k = 0; c.i < l->n; k++)
+		fill_call(pl, p[k % n], &c, n > 1 ? FILL_STEP : FILL_MAX);
+	for (size_t k = 1; k < n; k++) {
+		plan_sys(p[k], BLOB_ANY, SYS_exit, 0);
+		plan_op(p[k], BLOB_FAIL, ECANCELED, 0, 0); /* not reached */
+		await_thread(pl->p, word[k]);
+	}
+}
+
+/* ---- 5. final attributes ---- */
+
+static void advise_late(struct planner *pl, const struct piece *pc)
+{
+	uint64_t add = madv_of(pc->v) & ~(pc->from ? madv_of(pc->from) : 0);
+
+	add &= ~(1ull << ADVICE_HUGE | 1ull << ADVICE_NOHUGE);
+	for (unsigned advice = 0; advice < ADVICE_N; advice++) {
+		enum blob_want want = advice == ADVICE_MERGEABLE ? BLOB_ANY : BLOB_ZERO;
+
+		if (add & 1ull << advice)
+			plan_sys(pl->p, want, SYS_madvise, pc->start, pc->end - pc->start, advice);
+	}
+}
+
+static void lock_piece(struct planner *pl, const struct piece *pc)
+{
+	uint64_t when = pc->v->prot & (PROT_READ | PROT_EXEC) ? 0 : MLOCK_WHEN_TOUCHED;
+
+	if (pc->v->flags & MAP_LOCKED)
+		plan_sys(pl->p, BLOB_NONNEG, SYS_mlock2, pc->start, pc->end - pc->start, when);
+}
+
+static void finish_mappings(struct planner *pl)
+{
+	for (size_t i = 0; i < pl->d.pieces.n; i++) {
+		const struct piece *pc = &pl->d.pieces.v[i];
+
+		origin(pl, pc->v);
+		if (work_prot(pc) != pc->v->prot)
+			plan_sys(pl->p, BLOB_ZERO, SYS_mprotect, pc->start, pc->end - pc->start, pc->v->prot);
+		advise_late(pl, pc);
+	}
+	for (size_t i = 0; i < pl->own->guards.n; i++) {
+		const VmaEntry *g = pl->own->guards.v[i];
+
+		plan_origin(pl->p->set, "memory: guard region %lx-%lx", g->start, g->end);
+		plan_sys(pl->p, BLOB_ZERO, SYS_madvise, g->start, g->end - g->start, MADV_GUARD_INSTALL);
+	}
+	for (size_t i = 0; i < pl->d.pieces.n; i++) {
+		origin(pl, pl->d.pieces.v[i].v);
+		lock_piece(pl, &pl->d.pieces.v[i]);
+	}
+}
+
+int mem_plan(struct session *s, struct task *t, struct plan *p)
+{
+	struct planner pl = { .s = s, .t = t, .p = p, .own = t->mem, .from = t->mem_from ? t->mem_from->mem : NULL };
+	int r;
+
+	at_object(s, "pid %d", task_vpid(t));
+	r = mem_diff_build(s, t, pl.from, &pl.d);
+	if (r < 0)
+		return r;
+	r = clear(&pl);
+	if (r == 0)
+		r = set_mm(&pl);
+	if (r == 0) {
+		set_thp(&pl);
+		r = make_mappings(&pl);
+	}
+	if (r == 0) {
+		fill_pages(&pl);
+		finish_mappings(&pl);
+		plan_origin(p->set, "core");
+		at_object(s, NULL);
+	}
+	mem_diff_free(&pl.d);
+	return r;
+}

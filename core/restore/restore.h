@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * restore.h: one restore, from images to running tasks.
+ *
+ * Order: load (tree, memory, files; no effects) -> open (all files, in E) -> plan
+ * (one list of operations a thread) -> birth -> stages -> parked -> finalize -> release.
+ */
+#ifndef CORE_RESTORE_H
+#define CORE_RESTORE_H
+
+#include "plan.h"
+#include "session.h"
+#include "tree.h"
+
+/* Barriers that all plans meet, in this order; E releases one after the other. */
+enum restore_stage {
+	STAGE_BIRTH = 1, /* the root waits until W has adopted it */
+	STAGE_FORKED,	 /* every task and helper exists, in its session, memory final */
+	STAGE_GROUPS,	 /* group leaders lead */
+	STAGE_JOINED,	 /* everybody is in its group; helpers may go */
+	STAGE_FILLED,	 /* descriptor tables are filled, directories set: E's descriptors have done their work */
+	STAGE_WIRED,	 /* descriptor tables final, E's descriptors closed */
+	STAGE_CREDS,	 /* all threads of processes with several of them have their credentials */
+};
+
+/* A call that a plugin queued for a task (cr_core.plan_syscall). */
+struct queued_call {
+	struct task *task;
+	uint32_t stage; /* enum cr_stage */
+	uint32_t want;	/* enum cr_want */
+	long nr;
+	struct cr_arg args[6];
+	char *origin; /* "tty: pid 812 fd 0" */
+};
+
+struct restore {
+	struct arena arena;
+	struct plan_set *plans;
+	VEC(struct queued_call) queued;
+	uint32_t expected[BLOB_STAGES]; /* how many threads come to each barrier */
+	VEC(pid_t) exits;		/* tids whose death is part of the plan */
+	size_t nthreads;		/* that will park */
+	pid_t root;			/* the restored root as E sees it */
+};
+
+/* As the services of the same purpose in cr-plugin.h. */
+int restore_queue_data(struct session *s, struct task *t, const void *data, size_t len, uint64_t *ret_addr);
+int restore_queue_syscall(struct session *s, struct task *t, uint32_t stage, long nr, const struct cr_arg args[6],
+			  uint32_t want);
+
+/* tasks.c: builds the plans of all tasks, threads and helpers. */
+int restore_plan_tasks(struct session *s);
+/*
+ * tasks.c: a number that neither the images nor a living process use, for a task or thread that ends during the restore;
+ * its end is announced.  0: there is none.
+ */
+pid_t restore_spare_pid(struct session *s);
+/* state.c: operations that give a thread (and, for the leader, its process) its state; runs last, before PARK. */
+int restore_plan_thread_state(struct session *s, struct thread *th, struct plan *p);
+int restore_plan_process_state(struct session *s, struct task *t, struct plan *p);
+/* creds.c */
+int restore_plan_creds(struct session *s, struct thread *th, struct plan *p);
+/* fds.c: descriptor table, cwd, root, umask, and what plugins queued. */
+int restore_plan_files(struct session *s, struct task *t, struct plan *p);
+/* Closes E's descriptors; after STAGE_FILLED, for a table may be shared with tasks that still work with them. */
+void restore_plan_close(struct session *s, struct task *t, struct plan *p);
+int restore_plan_queued(struct session *s, struct task *t, struct plan *p, uint32_t stage);
+
+/* run.c: creates the root, drives the stages, hands over to W. */
+int restore_run(struct session *s);
+void restore_free(struct restore *r);
+
+#endif

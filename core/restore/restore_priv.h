@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* restore_priv.h: parts of the restore of task state, each of them operations added to a plan; for core/restore only. */
+#ifndef CORE_RESTORE_PRIV_H
+#define CORE_RESTORE_PRIV_H
+
+#include "restore.h"
+
+struct TaskCoreEntry;
+struct warden_final;
+
+/* ---- timers.c ---- */
+
+/* 0, or -errno recorded when an id makes no sense. */
+int restore_plan_timers(struct session *s, struct task *t, const struct TaskCoreEntry *tc, struct plan *p);
+
+/* ---- attrs.c ---- */
+
+/* Scheduling and I/O priority. Needs the engine's privileges. */
+int restore_plan_sched(struct session *s, struct thread *th, struct plan *p);
+/* The other switches of a thread. Before the credentials. */
+void restore_plan_thread_attrs(struct thread *th, struct plan *p);
+/* Those of a process; by its leader, when all its children exist, for some are inherited. */
+int restore_plan_process_attrs(struct session *s, struct task *t, struct plan *p);
+/* The audit login uid; at birth, while the engine's /proc is in sight. */
+void restore_plan_loginuid(struct task *t, struct plan *p);
+/* What E sets from outside when all tasks exist. Best effort: says what it could not do. */
+void restore_late_attrs(struct session *s);
+/* What W sets at the very end. */
+void restore_final_attrs(const struct thread *th, struct warden_final *f);
+
+/* ---- seccomp.c ---- */
+
+/* Fails when there are filters and this engine may not suspend them while it works. 0 or -errno, recorded. */
+int restore_check_seccomp(struct session *s);
+/* By the leader, before it makes the threads: the filters that all of them begin with become one for all. */
+void restore_plan_seccomp_together(struct session *s, struct task *t, struct plan *p);
+/* The thread's own ones, or strict mode. Before the credentials; nothing acts until W lets go. */
+void restore_plan_seccomp(struct session *s, struct thread *th, struct plan *p);
+
+#endif

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * run.c: from finished plans to a running tree.
+ *
+ * E creates the root, which waits at its first barrier until W has seized it;
+ * every descendant is seized at birth.  E releases one stage after the other
+ * until all threads are parked, lets plugins do what needs the whole tree, and W
+ * writes the registers.  Until W's release everything dies with E.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fd/files_priv.h"
+#include "image.h"
+#include "mem.h"
+#include "options.h"
+#include "plugin.h"
+#include "progress.h"
+#include "restore_priv.h"
+#include "warden.h"
+
+#include "core.pb-c.h"
+
+#define ZOMBIE_WAIT_US 10000000 /* our own zombies of the dump may linger */
+#define POLL_NS 50000000
+#define HANG_US 60000000 /* one operation may read a gigabyte from a slow disk */
+
+static char *comm_of(pid_t pid, char *state)
+{
+	struct proc_stat st;
+
+	if (proc_read_stat(pid, 0, &st) < 0)
+		return NULL;
+	*state = st.state;
+	return xstrdup(st.comm);
+}
+
+/* Waits for pid to be free as long as only a zombie has it. */
+static int wait_pid_free(struct session *s, pid_t pid, uint64_t *deadline)
+{
+	const struct timespec nap = { 0, 10000000 };
+	char state = 0;
+
+	for (;;) {
+		_cleanup_free_ char *comm = NULL;
+
+		if (kill(pid, 0) < 0 && errno == ESRCH)
+			return 0;
+		comm = comm_of(pid, &state);
+		if (!comm)
+			return 0;
+		if ((state != 'Z' && state != 'X') || now_us() > *deadline)
+			return fail(s, EEXIST, "pid %d is taken by %s (state %c): end that process, or restore in a pid "
+					       "namespace of its own", pid, comm, state);
+		nanosleep(&nap, NULL);
+	}
+}
+
+static int check_pids(struct session *s)
+{
+	uint64_t deadline = now_us() + ZOMBIE_WAIT_US;
+	int err = 0;
+
+	FOR_EACH_TASK(t, s->tree)
+		for (size_t i = 0; i < t->threads.n && err == 0; i++)
+			err = wait_pid_free(s, thread_vtid(t->threads.v[i]), &deadline);
+	for (size_t i = 0; i < s->restore->exits.n && err == 0; i++)
+		err = wait_pid_free(s, s->restore->exits.v[i], &deadline);
+	return err;
+}
+
+static long futex(uint32_t *addr, int op, uint32_t val, const struct timespec *ts)
+{
+	return syscall(SYS_futex, addr, op, val, ts, NULL, 0);
+}
+
+static int report_failure(struct session *s)
+{
+	struct blob_shared *sh = s->restore->arena.shared;
+	char text[512];
+
+	if (__atomic_load_n(&sh->failed, __ATOMIC_ACQUIRE)) {
+		plan_explain_failure(s->restore->plans, text, sizeof(text));
+		return fail(s, sh->fail_errno > 0 ? sh->fail_errno : EPROTO, "%s", text);
+	}
+	if (sh->dead_tid)
+		return fail(s, ECHILD, "task %u died while it was being restored (%s %d)", sh->dead_tid,
+			    WIFSIGNALED(sh->dead_status) ? "signal" : "exit status",
+			    WIFSIGNALED(sh->dead_status) ? WTERMSIG(sh->dead_status) : WEXITSTATUS(sh->dead_status));
+	return fail(s, ECANCELED, "the restore was aborted");
+}
+
+/* Changes whenever any thread has executed an operation: nothing for a minute means that they hang. */
+static uint64_t progress_mark(struct session *s)
+{
+	const struct plan_set *ps = s->restore->plans;
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < ps->plans.n; i++)
+		sum += __atomic_load_n(&ps->plans.v[i]->thread->pc, __ATOMIC_RELAXED);
+	return sum;
+}
+
+/* Until *count has reached want. */
+static int wait_count(struct session *s, uint32_t *count, uint32_t want, const char *what)
+{
+	struct blob_shared *sh = s->restore->arena.shared;
+	uint64_t limit = now_us() + HANG_US, mark = progress_mark(s);
+	struct progress p;
+	int err = 0;
+
+	progress_start(&p, what, want);
+	for (;;) {
+		uint32_t event = __atomic_load_n(&sh->event, __ATOMIC_ACQUIRE);
+		const struct timespec ts = { 0, POLL_NS };
+		uint32_t now = __atomic_load_n(count, __ATOMIC_ACQUIRE);
+
+		if (__atomic_load_n(&sh->abort, __ATOMIC_ACQUIRE) || sh->failed || sh->dead_tid) {
+			err = report_failure(s);
+			break;
+		}
+		if (now >= want)
+			break;
+		err = warden_check(s);
+		if (err < 0)
+			break;
+		if (now_us() > limit && mark != progress_mark(s)) {
+			mark = progress_mark(s);
+			limit = now_us() + HANG_US;
+		} else if (now_us() > limit) {
+			err = fail(s, ETIMEDOUT, "%s: %u of %u, and no progress for a minute", what, now, want);
+			break;
+		}
+		progress_step(&p, now);
+		futex(&sh->event, FUTEX_WAIT, event, &ts);
+	}
+	progress_end(&p);
+	return err;
+}
+
+static int pass_stage(struct session *s, uint32_t stage, const char *what)
+{
+	struct blob_shared *sh = s->restore->arena.shared;
+	int err = wait_count(s, &sh->arrived[stage], s->restore->expected[stage], what);
+
+	if (err < 0)
+		return err;
+	__atomic_store_n(&sh->released, stage, __ATOMIC_RELEASE);
+	futex(&sh->released, FUTEX_WAKE, INT32_MAX, NULL);
+	return 0;
+}
+
+/*
+ * Nobody waits for a detached root: it is an orphan from birth, made by a process that ends at once.  Were it
+ * E's child, a parent-death signal would reach it when E exits.  As clone3.
+ */
+static long clone_orphan(struct clone_args *args, void (*entry)(void *), void *arg)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		long r = arch_clone3_enter(args, sizeof(*args), entry, arg);
+
+		_exit(r < 0 ? (int)-r : 0);
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	if (!WIFEXITED(status))
+		return -ECHILD;
+	return WEXITSTATUS(status) ? -WEXITSTATUS(status) : *(const pid_t *)(uintptr_t)args->set_tid;
+}
+
+/* The root is E's child; an orphan when detached; with --restore-sibling E's sister. */
+static int create_root(struct session *s)
+{
+	struct restore *r = s->restore;
+	struct plan *p = s->tree->root->threads.v[0]->plan;
+	pid_t tid = task_vpid(s->tree->root);
+	bool sibling = opt_flag(s->opts, "restore-sibling");
+	struct clone_args args = {
+		.flags = sibling ? CLONE_PARENT : 0,
+		.exit_signal = sibling ? 0 : SIGCHLD,
+		.stack = p->thread->stack,
+		.stack_size = BLOB_STACK,
+		.set_tid = (uintptr_t)&tid,
+		.set_tid_size = 1,
+	};
+	void (*entry)(void *) = (void (*)(void *))(uintptr_t)r->arena.code;
+	sigset_t all, old;
+	long pid;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);
+	if (opt_flag(s->opts, "restore-detached") && !sibling)
+		pid = clone_orphan(&args, entry, p->thread);
+	else
+		pid = arch_clone3_enter(&args, sizeof(args), entry, p->thread);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	if (pid < 0)
+		return fail(s, -pid, "cannot create pid %d: %s%s", tid, strerror(-pid),
+			    pid == -EPERM ? " (CAP_CHECKPOINT_RESTORE is needed to choose pids)" : "");
+	r->root = pid;
+	return 0;
+}
+
+static int adopt_root(struct session *s)
+{
+	int err = warden_expect_exit(s, s->restore->exits.v, s->restore->exits.n);
+
+	return err < 0 ? err : warden_adopt(s, s->restore->root);
+}
+
+/* Signals of descriptions go to tasks, which exist only now. */
+static int set_owners(struct session *s)
+{
+	for (size_t i = 0; i < s->files->all.n; i++) {
+		struct file *f = s->files->all.v[i];
+		struct f_owner_ex ex = { f->set_fown.pid_type, f->set_fown.pid };
+
+		if (!f->has_fown || f->fd < 0)
+			continue;
+		file_at(s, f);
+		if (f->set_fown.signum && fcntl(f->fd, F_SETSIG, f->set_fown.signum) < 0)
+			return fail(s, errno, "F_SETSIG %u: %s", f->set_fown.signum, strerror(errno));
+		if (f->set_fown.pid && fcntl(f->fd, F_SETOWN_EX, &ex) < 0)
+			log_warn("file %u: its signals went to %u, which is not there", f->id, f->set_fown.pid);
+	}
+	at_object(s, NULL);
+	return 0;
+}
+
+static long own_oom_score(void)
+{
+	struct buf b = { 0 };
+	long n = 0;
+
+	if (read_file(AT_FDCWD, "/proc/self/oom_score_adj", &b) == 0 && b.len)
+		n = strtol(b.p, NULL, 10);
+	buf_free(&b);
+	return n;
+}
+
+static void set_oom_scores(struct session *s)
+{
+	long own = own_oom_score();
+
+	FOR_EACH_TASK(t, s->tree) {
+		const TaskCoreEntry *tc = t->threads.v[0]->core->tc;
+		char path[64], text[16];
+		int err;
+
+		if (t->life == TASK_ZOMBIE || !tc->has_oom_score_adj || tc->oom_score_adj == own)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", task_vpid(t));
+		snprintf(text, sizeof(text), "%d", tc->oom_score_adj);
+		err = write_file(AT_FDCWD, path, text);
+		if (err < 0)
+			log_warn("%s: %s: %s", path, text, strerror(-err));
+	}
+}
+
+static int final_table(struct session *s, struct warden_final **ret, size_t *ret_n)
+{
+	struct restore *r = s->restore;
+	struct warden_final *tab = arena_alloc(&r->arena, r->nthreads * sizeof(*tab), 64);
+	size_t n = 0;
+
+	FOR_EACH_TASK(t, s->tree) {
+		if (t->life == TASK_ZOMBIE)
+			continue;
+		for (size_t i = 0; i < t->threads.n; i++) {
+			struct thread *th = t->threads.v[i];
+			struct warden_final *f = &tab[n++];
+			int err;
+
+			f->tgid = task_vpid(t);
+			f->tid = thread_vtid(th);
+			f->leader = i == 0;
+			f->sigmask = th->sigmask;
+			f->unmap_addr = r->arena.base;
+			f->unmap_len = r->arena.size;
+			/* only what is used of the area, so that the table stays sparse */
+			f->regs.gp = th->regs.gp;
+			f->regs.xsave_len = th->regs.xsave_len;
+			memcpy(f->regs.xsave, th->regs.xsave, th->regs.xsave_len);
+			restore_final_attrs(th, f);
+			if (i)
+				continue;
+			if (t->life == TASK_STOPPED)
+				f->stop_signo = t->stop_signo ? t->stop_signo : SIGSTOP;
+			err = mem_syscall_ip(s, t, &f->syscall_ip);
+			if (err < 0)
+				return err;
+		}
+	}
+	*ret = tab;
+	*ret_n = n;
+	return 0;
+}
+
+static int write_pidfile(struct session *s)
+{
+	const char *path = opt_str(s->opts, "pidfile");
+	_cleanup_fd_ int fd = -1;
+	char text[16];
+	int n, err;
+
+	if (!path)
+		return 0;
+	fd = openat(images_workdirfd(s), path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	n = snprintf(text, sizeof(text), "%d", s->restore->root);
+	err = fd < 0 ? -errno : write_full(fd, text, n);
+	return err < 0 ? fail(s, -err, "--pidfile %s: %s", path, strerror(-err)) : 0;
+}
+
+static int run_stages(struct session *s)
+{
+	uint64_t t0 = now_us();
+	int err = pass_stage(s, STAGE_BIRTH, "creating the root");
+
+	s->phase = "fork";
+	if (err == 0)
+		err = pass_stage(s, STAGE_FORKED, "creating tasks and their memory");
+	s->stats.forking_time = now_us() - t0;
+	if (err == 0)
+		err = pass_stage(s, STAGE_GROUPS, "making process groups");
+	if (err == 0)
+		err = pass_stage(s, STAGE_JOINED, "joining process groups");
+	s->phase = "wire";
+	if (err == 0)
+		err = pass_stage(s, STAGE_FILLED, "filling descriptor tables");
+	if (err == 0)
+		err = pass_stage(s, STAGE_WIRED, "closing the engine's descriptors");
+	s->phase = "state";
+	if (err == 0)
+		err = pass_stage(s, STAGE_CREDS, "changing credentials");
+	if (err == 0)
+		err = wait_count(s, &s->restore->arena.shared->parked, s->restore->nthreads, "restoring threads");
+	return err;
+}
+
+int restore_run(struct session *s)
+{
+	struct warden_final *tab = NULL;
+	size_t n = 0;
+	int err;
+
+	s->phase = "birth";
+	memcpy(s->restore->arena.shared->expected, s->restore->expected, sizeof(s->restore->expected));
+	s->restore->arena.shared->expected_parked = s->restore->nthreads;
+	err = check_pids(s);
+	if (err == 0)
+		err = warden_arena(s, &s->restore->arena);
+	if (err == 0)
+		err = create_root(s);
+	if (err == 0)
+		err = adopt_root(s);
+	if (err == 0)
+		err = run_stages(s);
+	s->phase = "late";
+	if (err == 0)
+		err = set_owners(s);
+	if (err == 0)
+		set_oom_scores(s);
+	if (err == 0)
+		restore_late_attrs(s);
+	if (err == 0)
+		err = BROADCAST(s, restored);
+	if (err == 0)
+		err = final_table(s, &tab, &n);
+	if (err == 0)
+		err = warden_finalize(s, tab, n, opt_flag(s->opts, "leave-stopped"));
+	if (err == 0)
+		err = write_pidfile(s);
+	return err;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The error record: what failed first, and everything that stands in the way.
+ *
+ * fail() keeps the first cause of a session, with the plugin, the phase and the
+ * object at hand; whatever fails after it is only logged.  refuse() collects
+ * blockers, so that a user sees all of them at once.
+ */
+#include "session.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* "dump: pid 812 fd 7: " */
+static void add_place(const struct session *s, struct buf *b)
+{
+	if (s->phase)
+		buf_printf(b, "%s: ", s->phase);
+	if (s->object[0])
+		buf_printf(b, "%s: ", s->object);
+}
+
+static void add_vtext(struct buf *b, const char *fmt, va_list ap)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = xstrdup(fmt);
+	buf_printf(b, "%s", text);
+}
+
+/*
+ * The text of errnum, where it adds something: not when it is there already, not for the numbers by which the
+ * engine says "bad image" and "cannot do that", and not for EINVAL when the message explains itself.
+ */
+static void add_errno(struct buf *b, const char *text, int errnum)
+{
+	const char *name = strerror(errnum);
+
+	if (errnum == EPROTO || errnum == EOPNOTSUPP || errnum == ECANCELED || strstr(text, name))
+		return;
+	if (errnum == EINVAL && strstr(text, ": "))
+		return;
+	buf_printf(b, " (%s)", name);
+}
+
+int vfail(struct session *s, int errnum, const char *fmt, va_list ap)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+	const char *who = s->plugin ? s->plugin : "core";
+	size_t place;
+
+	if (errnum <= 0)
+		errnum = errnum ? -errnum : EIO;
+	add_place(s, &b);
+	place = b.len;
+	add_vtext(&b, fmt, ap);
+	add_errno(&b, b.p + place, errnum);
+	log_msg(CR_LOG_ERROR, who, "%s", b.p);
+	if (!s->err.errnum) {
+		s->err.errnum = errnum;
+		s->err.plugin = xstrdup(who);
+		s->err.text = xstrdup(b.p);
+	}
+	return -errnum;
+}
+
+int (fail)(struct session *s, int errnum, const char *fmt, ...)
+{
+	va_list ap;
+	int err;
+
+	va_start(ap, fmt);
+	err = vfail(s, errnum, fmt, ap);
+	va_end(ap);
+	return err;
+}
+
+static bool known_blocker(const struct session *s, const char *who, const char *text)
+{
+	for (size_t i = 0; i < s->blockers.n; i++) {
+		const struct blocker *b = &s->blockers.v[i];
+
+		if (!strcmp(b->plugin, who) && !strcmp(b->object, s->object) && !strcmp(b->text, text))
+			return true;
+	}
+	return false;
+}
+
+/* The text after "Error (files): ". */
+static void blocker_line(const struct blocker *bl, const char *phase, struct buf *b)
+{
+	if (phase)
+		buf_printf(b, "%s: ", phase);
+	if (bl->object[0])
+		buf_printf(b, "%s: ", bl->object);
+	buf_printf(b, "%s", bl->text);
+	if (bl->remedy)
+		buf_printf(b, " (try %s)", bl->remedy);
+}
+
+int vrefuse(struct session *s, const char *remedy, const char *fmt, va_list ap)
+{
+	_cleanup_buf_ struct buf text = { 0 }, line = { 0 };
+	const char *who = s->plugin ? s->plugin : "core";
+	struct blocker bl;
+
+	add_vtext(&text, fmt, ap);
+	if (known_blocker(s, who, text.p))
+		return -EOPNOTSUPP;
+	bl.plugin = xstrdup(who);
+	bl.object = xstrdup(s->object);
+	bl.text = xstrdup(text.p);
+	bl.remedy = remedy ? xstrdup(remedy) : NULL;
+	*vec_push(&s->blockers) = bl;
+	blocker_line(&bl, s->phase, &line);
+	/* for check, the list of blockers is the result, not an error */
+	log_msg(s->mode == CR_MODE_CHECK ? CR_LOG_INFO : CR_LOG_ERROR, who, "%s", line.p);
+	return -EOPNOTSUPP;
+}
+
+int (refuse)(struct session *s, const char *remedy, const char *fmt, ...)
+{
+	va_list ap;
+	int err;
+
+	va_start(ap, fmt);
+	err = vrefuse(s, remedy, fmt, ap);
+	va_end(ap);
+	return err;
+}
+
+void at_object(struct session *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	s->object[0] = 0;
+	if (!fmt)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(s->object, sizeof(s->object), fmt, ap);
+	va_end(ap);
+}
+
+void session_report(struct session *s)
+{
+	if (s->reported)
+		return;
+	s->reported = true;
+	if (!log_in_file() || log_level() < CR_LOG_ERROR)
+		return;
+	for (size_t i = 0; i < s->blockers.n; i++) {
+		_cleanup_buf_ struct buf line = { 0 };
+
+		blocker_line(&s->blockers.v[i], NULL, &line);
+		fprintf(stderr, "Error (%s): %s\n", s->blockers.v[i].plugin, line.p);
+	}
+	if (s->err.errnum)
+		fprintf(stderr, "Error (%s): %s\n", s->err.plugin, s->err.text);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The end of a restore: all threads are parked in the blob; stop them, remove the
+ * arena, give them their registers, let them go.  Until wd_release() any failure
+ * kills the tree.
+ */
+#include "server.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#define HOLD_TIMEOUT_US 10000000
+
+static int lost(struct server *sv, pid_t tid, int err, const char *what)
+{
+	return wd_fail(sv, err, "restored tid %d: %s: %s", tid, what,
+		       err == -ESRCH ? "it was killed" : err == -EINVAL ? "the kernel refuses the values in the image" :
+		       strerror(-err));
+}
+
+/* Marks who is in the table; everybody else must be one that is expected to exit. */
+static int match_table(struct server *sv, const struct warden_final *table, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct tracee *t = tracee_find(sv, table[i].tid);
+
+		if (!t || t->listed)
+			return wd_fail(sv, -ESRCH, "tid %d is not among the restored tasks, or twice in the plan", table[i].tid);
+		t->listed = true;
+		t->tgid = table[i].tgid;
+	}
+	FOR_EACH_TRACEE(t, sv) {
+		if (!t->listed && !t->expected)
+			return wd_fail(sv, -EINVAL, "task %d is not part of the plan", t->tid);
+	}
+	return 0;
+}
+
+static int hold_all(struct server *sv)
+{
+	uint64_t deadline = now_us() + HOLD_TIMEOUT_US;
+
+	FOR_EACH_TRACEE(t, sv)
+		if (t->listed)
+			pt(PTRACE_INTERRUPT, t->tid, 0, 0);
+	FOR_EACH_TRACEE(t, sv) {
+		int err = t->listed ? tracee_hold(sv, t, deadline) : 0;
+
+		if (err)
+			return lost(sv, t->tid, err, "it cannot be stopped");
+	}
+	return 0;
+}
+
+/* Nothing of the process may run any more when its blob goes. */
+static int unmap_arena(struct server *sv, const struct warden_final *f)
+{
+	uint64_t all = ~0ull, args[6] = { f->unmap_addr, f->unmap_len };
+	struct tracee *t = tracee_find(sv, f->tid);
+	int64_t result = 0;
+	int err;
+
+	if (!t)
+		return lost(sv, f->tid, -ESRCH, "munmap");
+	err = pt(PTRACE_SETSIGMASK, f->tid, sizeof(all), (uintptr_t)&all);
+	if (!err)
+		err = inject_one(sv, t, f->syscall_ip, SYS_munmap, args, &result);
+	return err || result ? lost(sv, f->tid, err ? err : (int)result, "the restorer cannot be unmapped") : 0;
+}
+
+static int set_thread(struct server *sv, const struct warden_final *f)
+{
+	struct arch_regs regs = f->regs;
+	int err;
+
+	regs.gp.orig_rax = -1ul; /* no interrupted call: nothing to restart */
+	err = arch_set_regs(f->tid, &regs);
+	if (!err)
+		err = pt(PTRACE_SETSIGMASK, f->tid, sizeof(f->sigmask), (uintptr_t)&f->sigmask);
+	if (err)
+		return lost(sv, f->tid, err, "its registers cannot be set");
+	if (f->dispatch.mode) /* no call of the engine comes after this */
+		err = dispatch_set(f->tid, &f->dispatch);
+	return err ? lost(sv, f->tid, err, "its system call user dispatch cannot be set") : 0;
+}
+
+static int stop_process(struct server *sv, const struct warden_final *f, bool stop_all)
+{
+	struct tracee *t = tracee_find(sv, f->tid);
+	int signo = f->stop_signo ? (int)f->stop_signo : stop_all ? SIGSTOP : 0, err;
+
+	if (!signo)
+		return 0;
+	err = t ? tracee_group_stop(sv, t, signo) : -ESRCH;
+	return err ? lost(sv, f->tid, err, "it cannot be put into its stopped state") : 0;
+}
+
+int wd_finalize(struct server *sv, uint64_t table, size_t n, bool stop_all)
+{
+	const struct warden_final *f = (const struct warden_final *)(uintptr_t)table;
+	int err;
+
+	if (!sv->adopting || table < sv->base || table % _Alignof(struct warden_final) || table - sv->base > sv->size ||
+	    n > (sv->size - (table - sv->base)) / sizeof(*f))
+		return wd_fail(sv, -EINVAL, "the table of final states lies outside the arena");
+	adopt_pump(sv);
+	err = match_table(sv, f, n);
+	if (!err)
+		err = hold_all(sv);
+	for (size_t i = 0; i < n && !err; i++)
+		if (f[i].leader && f[i].unmap_len)
+			err = unmap_arena(sv, &f[i]);
+	for (size_t i = 0; i < n && !err; i++)
+		err = set_thread(sv, &f[i]);
+	for (size_t i = 0; i < n && !err; i++)
+		if (f[i].leader)
+			err = stop_process(sv, &f[i], stop_all);
+	return err;
+}
+
+int wd_release(struct server *sv)
+{
+	int first = 0;
+
+	FOR_EACH_TRACEE(t, sv) {
+		int err = t->state == TR_HELD ? pt(PTRACE_SETOPTIONS, t->tid, 0, PTRACE_O_TRACESYSGOOD) : 0;
+
+		if (t->listed && (err || t->state != TR_HELD) && !first)
+			first = lost(sv, t->tid, err ? err : -ESRCH, "it cannot be let go");
+	}
+	if (first)
+		return first; /* still all or nothing */
+	sv->finished = true;
+	sv->adopting = false;
+	journal_note(sv, "committed");
+	journal_replay(sv, true);
+	tracees_detach(sv);
+	journal_close(sv);
+	return 0;
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The warden as E sees it: forking W, and one request and one reply for each call.
+ */
+#include "warden.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "plan.h"
+#include "server.h"
+
+struct warden {
+	pid_t pid;
+	int sock;
+	void *box;
+};
+
+/* W is gone, or going: forget it. */
+static void forget(struct session *s)
+{
+	struct warden *w = s->warden;
+
+	close(w->sock);
+	while (waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	munmap(w->box, WD_BOX_BYTES);
+	free(w);
+	s->warden = NULL;
+}
+
+static int died(struct session *s)
+{
+	pid_t pid = s->warden->pid;
+
+	forget(s);
+	return fail(s, ECHILD, "the warden (pid %d) died; run `stasis recover`", pid);
+}
+
+static int send_request(struct warden *w, const struct wd_request *rq, int fd)
+{
+	union {
+		struct cmsghdr h;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { (void *)rq, sizeof(*rq) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (fd >= 0) {
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+		control.h.cmsg_level = SOL_SOCKET;
+		control.h.cmsg_type = SCM_RIGHTS;
+		control.h.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.h), &fd, sizeof(int));
+	}
+	do
+		n = sendmsg(w->sock, &msg, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+static int receive_reply(struct warden *w, struct wd_reply *rp)
+{
+	ssize_t n;
+
+	do
+		n = recv(w->sock, rp, sizeof(*rp), 0);
+	while (n < 0 && errno == EINTR);
+	return n == sizeof(*rp) ? 0 : -ECHILD;
+}
+
+/* what: for the message when W gives no reason. */
+static int ask(struct session *s, const struct wd_request *rq, int fd, const char *what)
+{
+	struct wd_reply rp;
+	int err;
+
+	if (!s->warden)
+		return fail(s, ECHILD, "there is no warden any more (%s)", what);
+	err = send_request(s->warden, rq, fd);
+	if (err && err != -EPIPE && err != -ECONNRESET)
+		return fail(s, -err, "%s: cannot reach the warden", what);
+	if (!err)
+		err = receive_reply(s->warden, &rp);
+	if (err)
+		return died(s);
+	if (!rp.err)
+		return 0;
+	rp.text[sizeof(rp.text) - 1] = 0;
+	return rp.text[0] ? fail(s, -rp.err, "%s", rp.text) : fail(s, -rp.err, "%s failed", what);
+}
+
+int warden_start(struct session *s)
+{
+	struct wd_request rq = { .op = WD_HELLO };
+	struct warden *w;
+	int pair[2];
+
+	if (s->warden)
+		return fail(s, EALREADY, "the warden has been started already");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return fail(s, errno, "cannot make a socket for the warden");
+	w = xcalloc(1, sizeof(*w));
+	w->box = mmap(NULL, WD_BOX_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	w->pid = w->box == MAP_FAILED ? -1 : fork();
+	if (w->pid == 0) {
+		close(pair[0]);
+		warden_server(pair[1], w->box, getppid(), log_fd());
+	}
+	close(pair[1]);
+	w->sock = pair[0];
+	if (w->pid < 0) {
+		int err = errno;
+
+		close(pair[0]);
+		if (w->box != MAP_FAILED)
+			munmap(w->box, WD_BOX_BYTES);
+		free(w);
+		return fail(s, err, "cannot start the warden");
+	}
+	s->warden = w;
+	log_debug("warden: pid %d", w->pid);
+	return ask(s, &rq, -1, "starting the warden");
+}
+
+int warden_check(struct session *s)
+{
+	char c;
+
+	if (!s->warden)
+		return fail(s, ECHILD, "there is no warden any more");
+	if (recv(s->warden->sock, &c, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	return died(s);
+}
+
+/* ---- dump ---- */
+
+/* Text for W into the box; false when it is too long. */
+static bool put_text(struct session *s, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (!s->warden || len >= WD_BOX_BYTES)
+		return !s->warden;
+	memcpy(s->warden->box, text, len + 1);
+	return true;
+}
+
+int warden_freeze(struct session *s, pid_t root, const char *freeze_cgroup, unsigned timeout)
+{
+	struct wd_request rq = { .op = WD_FREEZE, .n = timeout, .a = { root } };
+
+	if (!put_text(s, freeze_cgroup ? freeze_cgroup : ""))
+		return fail(s, ENAMETOOLONG, "path of the freezer cgroup");
+	return ask(s, &rq, -1, "freezing the tree");
+}
+
+int warden_read(struct session *s, pid_t tgid, uint64_t addr, void *buf, size_t len)
+{
+	struct wd_request rq = { .op = WD_READ, .n = len, .a = { tgid, addr } };
+	int err = len > WD_BOX_BYTES ? fail(s, E2BIG, "reading memory") : ask(s, &rq, -1, "reading memory");
+
+	if (!err)
+		memcpy(buf, s->warden->box, len);
+	return err;
+}
+
+int warden_thread_state(struct session *s, pid_t tid, struct thread_state *ret)
+{
+	struct wd_request rq = { .op = WD_STATE, .a = { tid } };
+	int err = ask(s, &rq, -1, "reading a thread");
+	const struct thread_state *st = s->warden ? s->warden->box : NULL;
+
+	if (!err)
+		memcpy(ret, st, offsetof(struct thread_state, sig) +
+		       (st->nsig_private + st->nsig_shared) * sizeof(st->sig[0]));
+	return err;
+}
+
+int warden_seccomp(struct session *s, pid_t tid, uint32_t nth, struct seccomp_prog *ret)
+{
+	struct wd_request rq = { .op = WD_SECCOMP, .a = { tid, nth } };
+	int err = ask(s, &rq, -1, "reading a seccomp filter");
+	const struct seccomp_prog *prog = s->warden ? s->warden->box : NULL;
+
+	if (!err)
+		memcpy(ret, prog, offsetof(struct seccomp_prog, insn) + prog->n * sizeof(prog->insn[0]));
+	return err;
+}
+
+int warden_inject(struct session *s, pid_t tgid, pid_t tid, struct inject_call *calls, size_t n)
+{
+	struct wd_request rq = { .op = WD_INJECT, .n = n, .a = { tgid, tid } };
+	int err;
+
+	if (n > WD_BOX_BYTES / sizeof(*calls))
+		return fail(s, E2BIG, "%zu calls are too many for one batch", n);
+	if (s->warden)
+		memcpy(s->warden->box, calls, n * sizeof(*calls));
+	err = ask(s, &rq, -1, "an injected call");
+	if (!err)
+		memcpy(calls, s->warden->box, n * sizeof(*calls));
+	return err;
+}
+
+int warden_undo(struct session *s, uint32_t op, int fd, const char *text, int always)
+{
+	struct wd_request rq = { .op = WD_UNDO, .n = op, .a = { always != 0 } };
+
+	if (!put_text(s, text))
+		return fail(s, ENAMETOOLONG, "text of an undo record");
+	return ask(s, &rq, fd, "an undo record");
+}
+
+int warden_commit(struct session *s, enum warden_end how)
+{
+	struct wd_request rq = { .op = WD_COMMIT, .n = how };
+	int err = ask(s, &rq, -1, "committing");
+
+	if (s->warden)
+		forget(s);
+	return err;
+}
+
+void warden_abort(struct session *s)
+{
+	struct wd_request rq = { .op = WD_ABORT };
+	struct wd_reply rp;
+
+	if (!s->warden)
+		return;
+	if (send_request(s->warden, &rq, -1) || receive_reply(s->warden, &rp))
+		log_error("the warden (pid %d) died; run `stasis recover`", s->warden->pid);
+	forget(s);
+}
+
+/* ---- restore ---- */
+
+int warden_arena(struct session *s, const struct arena *a)
+{
+	struct wd_request rq = { .op = WD_ARENA, .a = { a->base, a->size, (uintptr_t)a->shared } };
+
+	return ask(s, &rq, a->fd, "sharing the arena");
+}
+
+int warden_adopt(struct session *s, pid_t root)
+{
+	struct wd_request rq = { .op = WD_ADOPT, .a = { root } };
+
+	return ask(s, &rq, -1, "adopting the root task");
+}
+
+int warden_expect_exit(struct session *s, const pid_t *tids, size_t n)
+{
+	int err = 0;
+
+	while (n && !err) {
+		size_t some = MIN_OF(n, WD_BOX_BYTES / sizeof(*tids));
+		struct wd_request rq = { .op = WD_EXPECT, .n = some };
+
+		if (s->warden)
+			memcpy(s->warden->box, tids, some * sizeof(*tids));
+		err = ask(s, &rq, -1, "announcing exits");
+		tids += some;
+		n -= some;
+	}
+	return err;
+}
+
+int warden_finalize(struct session *s, const struct warden_final *table, size_t n, bool stop_all)
+{
+	struct wd_request rq = { .op = WD_FINALIZE, .n = n, .a = { (uintptr_t)table, stop_all } };
+
+	return n > UINT32_MAX ? fail(s, E2BIG, "%zu threads", n) : ask(s, &rq, -1, "finishing the tasks");
+}
+
+int warden_release(struct session *s)
+{
+	struct wd_request rq = { .op = WD_RELEASE };
+	int err = ask(s, &rq, -1, "letting the tasks go");
+
+	if (!err)
+		forget(s);
+	return err;
+}

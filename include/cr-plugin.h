@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cr-plugin.h: the only header that a Stasis plugin includes.
+ *
+ * A plugin is a shared object that exports exactly one symbol, cr_plugin_abi0(),
+ * and implements the hooks declared here.  It never links against the engine:
+ * everything it may ask of the engine comes in as a table, session->core.
+ *
+ * ABI rules
+ *  1. CR_ABI changes only when an existing field changes type or meaning.  It
+ *     stays 0, without promises, until the container work is done.
+ *  2. Every struct that crosses the boundary starts with its size; new fields go
+ *     at the end.
+ *  3. Lists are NULL-terminated arrays of pointers, never arrays of structs, so
+ *     that growing an element cannot change a stride.
+ *  4. The side that reads a struct copies min(size) bytes and zero-fills the rest;
+ *     a NULL hook means "nothing to do, success".
+ *  5. No enum and no bool in a struct field: fixed-width integers only.
+ *
+ * Where hooks run
+ *  Every hook runs in the engine process E, which is single-threaded while hooks
+ *  run.  Plugin code never runs inside a task of the user, neither at dump nor at
+ *  restore: what a restored task has to do itself is queued as data in its plan
+ *  (plan_syscall) and executed by the restorer blob.  "frozen" below says whether
+ *  the tasks of the tree are stopped when the hook is called.
+ *
+ * Results
+ *  0 is success and a negative value is -errno, already recorded with fail() or
+ *  refuse().  Hooks that can return something else say so.  Outputs named ret_x
+ *  are written only on success.
+ */
+#ifndef CR_PLUGIN_H
+#define CR_PLUGIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CR_ABI 0
+
+#if defined(__GNUC__)
+#define CR_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#define CR_EXPORT __attribute__((visibility("default")))
+#else
+#define CR_PRINTF(f, a)
+#define CR_EXPORT
+#endif
+
+/* ---- objects: opaque, owned by the engine, valid for the session ---- */
+
+struct cr_core;   /* the engine's services, below */
+struct cr_task;   /* a process; its threads belong to it */
+struct cr_file;   /* an open file description, shared by descriptor slots */
+struct cr_reader; /* an image that is being read */
+
+/* One dump, restore or check; replaces globals. Private fields follow. */
+struct cr_session {
+	const struct cr_core *core;
+};
+
+/* ---- results ---- */
+
+enum {
+	CR_OK = 0,
+	CR_AGAIN = 1, /* open() only: something else must be opened first */
+};
+
+/* What match() answers; never mixed with errors. */
+enum cr_claim {
+	CR_NOT_MINE = 0,
+	CR_GENERIC = 10,  /* "any regular file" */
+	CR_SPECIFIC = 20, /* "an eventfd" */
+	CR_DEVICE = 30,   /* "this very driver" */
+	CR_FORCED = 40,   /* the user named it: --external, --inherit-fd */
+};
+
+enum cr_mode { CR_MODE_DUMP = 1, CR_MODE_RESTORE = 2, CR_MODE_CHECK = 3 };
+
+enum cr_log_level { CR_LOG_ERROR = 1, CR_LOG_WARN = 2, CR_LOG_INFO = 3, CR_LOG_DEBUG = 4 };
+
+/* ---- declarations ---- */
+
+/*
+ * An image file that the plugin owns.  The file is NAME-ID.img, or NAME.img for
+ * id CR_IMG_NO_ID; CR_IMG_HEX_ID prints the id in hexadecimal.  Names of images
+ * that the well-known format lacks start with "x-<plugin>-".
+ */
+enum { CR_IMG_HEX_ID = 1 };
+#define CR_IMG_NO_ID UINT64_MAX
+struct cr_img_type {
+	size_t size;
+	const char *name;
+	uint32_t magic;
+	uint32_t flags; /* CR_IMG_* */
+};
+
+enum cr_option_kind {
+	CR_OPT_FLAG = 1, /* --name / --no-name */
+	CR_OPT_STRING,	 /* --name VALUE, the last one counts */
+	CR_OPT_SIZE,	 /* --name N[K|M|G], bytes */
+	CR_OPT_INT,
+	CR_OPT_LIST, /* --name VALUE, may be repeated, all count */
+};
+/* One entry feeds the command line, the configuration file, RPC, --help, the man page. */
+struct cr_option {
+	size_t size;
+	const char *name;      /* "ghost-limit" */
+	const char *rpc_field; /* field of the RPC options, or NULL */
+	uint32_t kind;	       /* enum cr_option_kind */
+	uint32_t modes;	       /* bit (1 << mode) for each enum cr_mode it applies to; 0: all */
+	const char *arg;       /* "SIZE", shown in the help; NULL for flags */
+	const char *fallback;  /* text of the default value, or NULL */
+	const char *help;      /* one sentence */
+};
+
+/* A kernel feature; the probe has no lasting effect and runs in E, tree running. */
+struct cr_feature {
+	size_t size;
+	const char *name; /* "timerfd": what check --feature is asked for */
+	const char *cost; /* what is lost without it: "timers of timerfds cannot be dumped" */
+	uint32_t extra;	  /* 0: plain check reports it; 1: only check --extra */
+	/* *ret_value is 0 when the kernel lacks it. */
+	int (*probe)(struct cr_session *s, uint64_t *ret_value);
+};
+
+/* ---- facts about an open file description ---- */
+
+enum cr_source {
+	CR_SRC_FD = 1,	/* a descriptor of a task */
+	CR_SRC_MAPPING, /* the file behind a mapping */
+	CR_SRC_EXE,	/* /proc/PID/exe */
+	CR_SRC_CWD,
+	CR_SRC_ROOT,
+	CR_SRC_PLUGIN, /* handed over by a plugin with file_collect() */
+};
+
+/* All that match() may look at.  Strings live as long as the file object. */
+struct cr_file_info {
+	size_t size;
+	struct stat st;
+	uint64_t fs_magic; /* statfs f_type */
+	int64_t pos;	   /* file offset in bytes */
+	uint32_t flags;	   /* open(2) flags of the description, without O_CLOEXEC */
+	uint32_t mode;	   /* enum cr_mode: check or dump */
+	uint32_t source;   /* enum cr_source of the first place it was seen */
+	int32_t mnt_id;	   /* mount id from fdinfo, -1 unknown */
+	const char *link;  /* text of the /proc link: path, "pipe:[123]", … */
+	const char *fdinfo; /* text of /proc/PID/fdinfo/N, "" when there is none */
+	const char *anon;   /* "eventfd" of "anon_inode:[eventfd]", else NULL */
+	int32_t sock_domain, sock_type, sock_protocol; /* sockets only, else -1 */
+	int32_t fd;	   /* first descriptor number seen, -1 for other sources */
+	struct cr_task *task; /* first task seen */
+	uint32_t nlink_gone;  /* 1: the link ends in " (deleted)" and st_nlink agrees or the name is another file's */
+	uint64_t map_start;   /* CR_SRC_MAPPING: first address of the mapping, else 0 */
+	uint64_t map_end;
+	uint32_t map_prot;  /* PROT_* */
+	uint32_t map_flags; /* MAP_SHARED or MAP_PRIVATE */
+};
+
+/* Owner and signal of a description (fcntl F_SETOWN, F_SETSIG), pid as the tree sees it. */
+struct cr_fown {
+	size_t size;
+	uint32_t uid, euid, signum, pid_type, pid;
+};
+
+/* ---- claimed kinds: exactly one owner an object ---- */
+
+/*
+ * Life of a file object at dump:    match -> [check] -> dump
+ *                    at restore:    load -> open (until not CR_AGAIN) -> wire
+ * Descriptor numbers are the engine's business.
+ */
+struct cr_file_kind {
+	size_t size;
+	const char *name;  /* "eventfd" */
+	uint32_t fd_type;  /* number in fdinfo and file_entry.type; 16 (EXT) for kinds of your own */
+	uint32_t field;	   /* field number of the message in file_entry; 0: an image of your own */
+	size_t priv_size;  /* zeroed bytes an object, see file_priv() */
+
+	/* Pure: looks only at *info.  Returns enum cr_claim.  E; frozen or not. */
+	int (*match)(const struct cr_file_info *info);
+	/*
+	 * Report what would keep dump() from succeeding, each with refuse(); must not
+	 * change anything and must bear a running tree.  lfd as for dump(), -1 when the
+	 * engine could not get a duplicate.  E; check: running, dump: frozen.
+	 */
+	int (*check)(struct cr_session *s, struct cr_file *f, int lfd,
+		     const struct cr_file_info *info);
+	/*
+	 * Encode the object and hand it over with file_message().  lfd is the engine's
+	 * duplicate of the very description: changing its flags or position changes
+	 * the task's.  E, host namespaces, frozen.
+	 */
+	int (*dump)(struct cr_session *s, struct cr_file *f, int lfd,
+		    const struct cr_file_info *info);
+
+	/* Decode and check; declare edges with file_need(); no effects.  E, no task yet. */
+	int (*load)(struct cr_session *s, struct cr_file *f, const void *data, size_t len);
+	/*
+	 * Create the description.  CR_OK with *ret_fd, CR_AGAIN or -errno.  One call may
+	 * open several objects: give the others with file_opened().  E, no task yet.
+	 */
+	int (*open)(struct cr_session *s, struct cr_file *f, int *ret_fd);
+	/*
+	 * All files are open (file_fd() answers); tasks do not exist yet.  Queue work for
+	 * the task with plan_syscall(), finish state from outside.  E.
+	 */
+	int (*wire)(struct cr_session *s, struct cr_file *f);
+	/*
+	 * The key by which --inherit-fd may replace this object ("pipe:[12]",
+	 * "tty[rdev:dev]", "tmp/log"), into buf.  Restore, after load.  -ENOENT: none.
+	 */
+	int (*inherit_key)(struct cr_session *s, struct cr_file *f, char *buf, size_t size);
+};
+
+/* State of a task that nobody claims; each plugin owns its image.  All in E. */
+struct cr_task_state {
+	size_t size;
+	const char *name;
+	int (*dump)(struct cr_session *s, struct cr_task *t); /* frozen */
+	int (*load)(struct cr_session *s, struct cr_task *t); /* no effects */
+	int (*plan)(struct cr_session *s, struct cr_task *t); /* before tasks exist */
+};
+
+/* ---- the plugin ---- */
+
+struct cr_plugin {
+	size_t size;
+	uint32_t abi;
+	const char *name;
+	const char *version;
+	const char *summary; /* one sentence */
+
+	/* Names of services: provides "svc:ghosts", needs (hard), wants (soft, order only). */
+	const char *const *provides;
+	const char *const *needs;
+	const char *const *wants;
+
+	const struct cr_option *const *options;
+	const struct cr_feature *const *features;
+	const struct cr_img_type *const *images;
+	const struct cr_file_kind *const *files;
+	const struct cr_task_state *const *task_states;
+	/* Keys that --external and --inherit-fd may name: "file[", "tty[". For help and errors. */
+	const char *const *externals;
+
+	/*
+	 * Broadcast hooks: every plugin, dependency order; a failure stops the phase, done()
+	 * is still called for every plugin whose prepare() or stage() was called, in reverse.
+	 */
+	int (*prepare)(struct cr_session *s);	/* dump, check: running; allocate, probe */
+	int (*collect)(struct cr_session *s);	/* dump: frozen, read only, after all files are known */
+	int (*dump_late)(struct cr_session *s); /* dump: frozen, after all files were dumped */
+	int (*stage)(struct cr_session *s);	/* restore: images of the plugin are read, no effects */
+	int (*opened)(struct cr_session *s);	/* restore: all files open and wired, no task yet */
+	int (*restored)(struct cr_session *s);	/* restore: all tasks parked with final memory */
+	void (*done)(struct cr_session *s, int error);
+
+	/*
+	 * Restore: may supply a ready descriptor for an object of any kind, found by its
+	 * inherit key, instead of the kind's open().  1 with *ret_fd (owned by the engine
+	 * from then on), 0 "not mine", -errno.  E, no task yet.
+	 */
+	int (*provide)(struct cr_session *s, struct cr_file *f, const char *key, int *ret_fd);
+	/*
+	 * Claims that depend on what the user said (--external): as a kind's match(), but
+	 * with the session.  On a claim *ret_kind names one of the plugin's own kinds.
+	 * Returns enum cr_claim.  E; frozen or not.
+	 */
+	int (*match)(struct cr_session *s, const struct cr_file_info *info,
+		     const struct cr_file_kind **ret_kind);
+	/*
+	 * Broadcast: report with refuse() what keeps the tree from being dumped beyond
+	 * single files.  The files known so far are claimed and checked; dump() of one may add
+	 * more.  Must not change anything.  check: tree running, dump: frozen.
+	 */
+	int (*check)(struct cr_session *s);
+};
+
+/* ---- plans: work that a restored task does itself ---- */
+
+/* When a queued call runs inside the task. */
+enum cr_stage {
+	CR_STAGE_SESSION = 1, /* session, group, helpers done; engine descriptors still open */
+	CR_STAGE_WIRE,	      /* the task's descriptor table is final; engine descriptors open too */
+	CR_STAGE_LATE,	      /* memory final, before credentials */
+};
+
+enum cr_arg_tag {
+	CR_ARG_IMM = 0, /* val as it is */
+	CR_ARG_FILE,	/* the engine-side descriptor of the file object *file */
+};
+struct cr_arg {
+	uint64_t val;
+	const struct cr_file *file;
+	uint32_t tag;
+	uint32_t pad;
+};
+#define CR_IMM(v) { (uint64_t)(v), NULL, CR_ARG_IMM, 0 }
+#define CR_FILE(f) { 0, (f), CR_ARG_FILE, 0 }
+
+enum cr_want {
+	CR_WANT_ZERO = 0, /* result must be 0 */
+	CR_WANT_NONNEG,	  /* result must be >= 0 */
+	CR_WANT_ANY,	  /* any result will do */
+};
+
+/* ---- journal: how the engine undoes an effect when the dump does not succeed ---- */
+
+enum cr_undo_op {
+	CR_UNDO_UNLINK = 1, /* unlinkat(fd, text, 0) */
+	CR_UNDO_RMDIR,	    /* unlinkat(fd, text, AT_REMOVEDIR) */
+	CR_UNDO_WRITE,	    /* write(fd, text) */
+};
+
+/* ---- services: valid in every hook unless said otherwise ---- */
+
+struct cr_core {
+	size_t size;
+	uint32_t abi;
+	uint32_t pad;
+	const char *version;
+
+	/* Message to the log; level is enum cr_log_level. */
+	void (*log)(struct cr_session *s, int level, const char *fmt, ...) CR_PRINTF(3, 4);
+	/*
+	 * Record the cause of a failure, with plugin, phase and current object added by
+	 * the engine; the first one of a session is kept and printed.  errnum is positive.
+	 * Say in fmt what the user can do.  Returns -errnum.
+	 */
+	int (*fail)(struct cr_session *s, int errnum, const char *fmt, ...) CR_PRINTF(3, 4);
+	/*
+	 * Record that the current object cannot be dumped; more may follow, the engine
+	 * reports all of them, then stops.  remedy: option or plugin that helps, or NULL.
+	 * Returns -EOPNOTSUPP.  Hooks: check, dump, collect, dump_late.
+	 */
+	int (*refuse)(struct cr_session *s, const char *remedy, const char *fmt, ...)
+		CR_PRINTF(3, 4);
+
+	/* Zeroed memory that lives as long as the session; never NULL (the engine exits). */
+	void *(*alloc)(struct cr_session *s, size_t bytes);
+	uint32_t (*mode)(struct cr_session *s); /* enum cr_mode */
+	/* Zeroed area of the calling plugin, the same in every hook of a session. */
+	void *(*plugin_priv)(struct cr_session *s, size_t bytes);
+
+	/* Options declared by any plugin or the core.  A flag that is not set is 0. */
+	int (*option_flag)(struct cr_session *s, const char *name);
+	uint64_t (*option_size)(struct cr_session *s, const char *name);
+	const char *(*option)(struct cr_session *s, const char *name); /* NULL: not given */
+	/* i-th value of a list option, NULL past the last. */
+	const char *(*option_item)(struct cr_session *s, const char *name, size_t i);
+	/* Cached result of a feature probe; 0 when unknown or absent. */
+	uint64_t (*feature)(struct cr_session *s, const char *name);
+
+	/*
+	 * Ids: the same key gives the same id, a new one the next number (from 1).
+	 * space: "memfd-inode"; key: bytes, for instance dev and ino.  *ret_new may be NULL.
+	 */
+	uint32_t (*id)(struct cr_session *s, const char *space, const void *key, size_t len,
+		       int *ret_new);
+
+	/* -- images (dump: append, restore: read) -- */
+
+	/* Append an entry; the image is created with its magic at the first one. */
+	int (*img_append)(struct cr_session *s, const struct cr_img_type *type, uint64_t id,
+			  const void *data, size_t len);
+	/* Append raw bytes behind the last entry. */
+	int (*img_raw)(struct cr_session *s, const struct cr_img_type *type, uint64_t id,
+		       const void *data, size_t len);
+	/* As img_raw, from bytes [off, off + len) of fd. */
+	int (*img_raw_fd)(struct cr_session *s, const struct cr_img_type *type, uint64_t id,
+			  int fd, uint64_t off, uint64_t len);
+	/* -ENOENT (not recorded) when the image does not exist. */
+	int (*img_open)(struct cr_session *s, const struct cr_img_type *type, uint64_t id,
+			struct cr_reader **ret_reader);
+	/* Next entry: 1, *ret_data valid until the next call; 0 at the end; -errno. */
+	int (*img_next)(struct cr_reader *r, const void **ret_data, size_t *ret_len);
+	/* Exactly len raw bytes behind the entry just read; -EPROTO when fewer. */
+	int (*img_extra)(struct cr_reader *r, void *buf, size_t len);
+	/* As img_extra, into fd at offset off. */
+	int (*img_extra_fd)(struct cr_reader *r, int fd, uint64_t off, uint64_t len);
+	/* Raw bytes left in the image. */
+	uint64_t (*img_left)(struct cr_reader *r);
+	void (*img_close)(struct cr_reader *r);
+
+	/*
+	 * Contents of a shared memory object that lives in a file (memfd, /dev/zero
+	 * mapping), stored once a session in pagemap-shmem-<shmid>.
+	 * dump: fd is any descriptor of it, size in bytes; returns the shmid.
+	 * fill: writes the stored pages into fd (already of its size).
+	 */
+	int (*shmem_dump)(struct cr_session *s, int fd, const struct stat *st, uint64_t size,
+			  uint32_t *ret_shmid);
+	int (*shmem_fill)(struct cr_session *s, int fd, uint32_t shmid, uint64_t size);
+
+	/* -- file objects -- */
+
+	uint32_t (*file_id)(const struct cr_file *f);
+	void *(*file_priv)(struct cr_file *f);
+	const char *(*file_kind)(const struct cr_file *f); /* name of its kind */
+	/* NULL at restore. */
+	const struct cr_file_info *(*file_info)(const struct cr_file *f);
+	/* dump(): the encoded message of f (copied). */
+	int (*file_message)(struct cr_session *s, struct cr_file *f, const void *data, size_t len);
+	/* dump(): owner and signal of f, zero where none. */
+	void (*file_fown)(struct cr_session *s, struct cr_file *f, struct cr_fown *ret_fown);
+	/* wire(): sets owner and signal, once the tasks exist. */
+	int (*file_set_fown)(struct cr_session *s, struct cr_file *f, const struct cr_fown *fown);
+	/*
+	 * dump(), check(): make an object of a descriptor that the plugin holds (a queued
+	 * descriptor, the path behind a FIFO).  The engine duplicates fd.
+	 */
+	int (*file_collect)(struct cr_session *s, struct cr_task *t, int fd,
+			    struct cr_file **ret_file);
+	struct cr_file *(*file_by_id)(struct cr_session *s, uint32_t id); /* NULL: none */
+	/* load(): dep must be open before f. */
+	int (*file_need)(struct cr_session *s, struct cr_file *f, struct cr_file *dep);
+	/* open(): gives the engine the descriptor of another object that came into being. */
+	int (*file_opened)(struct cr_session *s, struct cr_file *f, int fd);
+	/* Engine-side descriptor of f; -1 when not open (yet), or when closed after dump(). */
+	int (*file_fd)(const struct cr_file *f);
+	/* i-th descriptor slot that refers to f: 0, or -ENOENT past the last. */
+	int (*file_slot)(struct cr_session *s, const struct cr_file *f, size_t i,
+			 struct cr_task **ret_task, int *ret_fd);
+	/* Next file object after prev (NULL: the first); NULL at the end. */
+	struct cr_file *(*file_next)(struct cr_session *s, struct cr_file *prev);
+	/* The file in slot fd of t, or NULL. */
+	struct cr_file *(*task_file)(struct cr_session *s, const struct cr_task *t, int fd);
+
+	/* -- tasks; zombies are included -- */
+
+	struct cr_task *(*task_next)(struct cr_session *s, struct cr_task *prev);
+	pid_t (*task_pid)(const struct cr_task *t);  /* as the engine sees it (dump) */
+	pid_t (*task_vpid)(const struct cr_task *t); /* as the tree sees it: the one in images */
+	pid_t (*task_sid)(const struct cr_task *t);  /* 0: outside the tree's pid namespace */
+	pid_t (*task_pgid)(const struct cr_task *t);
+	/* Dump: controlling terminal as st_rdev (makedev), 0 none; foreground group or -1. */
+	void (*task_tty)(const struct cr_task *t, uint64_t *ret_rdev, pid_t *ret_pgrp);
+	struct cr_task *(*task_by_vpid)(struct cr_session *s, pid_t vpid);
+	/* Dump, frozen: memory of t.  -EFAULT when not all of it is there. */
+	int (*task_read)(struct cr_session *s, struct cr_task *t, uint64_t addr, void *buf,
+			 size_t len);
+
+	/* -- plans (restore: wire, opened, task_states.plan) -- */
+
+	/* Copy bytes to where the task can read them; *ret_addr is the address there. */
+	int (*plan_data)(struct cr_session *s, struct cr_task *t, const void *data, size_t len,
+			 uint64_t *ret_addr);
+	/* Queue a system call in t at that stage, in queueing order. want: enum cr_want. */
+	int (*plan_syscall)(struct cr_session *s, struct cr_task *t, uint32_t stage, long nr,
+			    const struct cr_arg args[6], uint32_t want);
+
+	/*
+	 * Write-ahead undo record; call BEFORE the effect.  fd may be -1 (then text is an
+	 * absolute path); the engine's helper gets a duplicate.  always: undo also when the
+	 * dump succeeds and the tree runs on.
+	 */
+	int (*undo)(struct cr_session *s, uint32_t op, int fd, const char *text, int always);
+
+	/*
+	 * Restore: moves a descriptor above every number that a task will use (the old one
+	 * is closed), so that it is still there at CR_STAGE_WIRE, under the number returned.
+	 * The engine does this itself for what open() and file_opened() give it.
+	 */
+	int (*high_fd)(struct cr_session *s, int fd);
+};
+
+#define CR_HAS(core, field) \
+	((core)->size >= offsetof(struct cr_core, field) + sizeof((core)->field))
+
+#define cr_error(s, ...) ((s)->core->log((s), CR_LOG_ERROR, __VA_ARGS__))
+#define cr_warn(s, ...) ((s)->core->log((s), CR_LOG_WARN, __VA_ARGS__))
+#define cr_info(s, ...) ((s)->core->log((s), CR_LOG_INFO, __VA_ARGS__))
+#define cr_debug(s, ...) ((s)->core->log((s), CR_LOG_DEBUG, __VA_ARGS__))
+#define cr_fail(s, err, ...) ((s)->core->fail((s), (err), __VA_ARGS__))
+#define cr_refuse(s, remedy, ...) ((s)->core->refuse((s), (remedy), __VA_ARGS__))
+
+#ifdef CR_BUILTIN
+/* Linked into the engine: a pointer in the section that the loader walks. */
+#define CR_PLUGIN_REGISTER(p) \
+	__attribute__((used, section("cr_builtin"))) \
+	static const struct cr_plugin *const cr_builtin_plugin = &(p)
+#else
+#define CR_PLUGIN_REGISTER(p) \
+	CR_EXPORT const struct cr_plugin *cr_plugin_abi0(void); \
+	const struct cr_plugin *cr_plugin_abi0(void) \
+	{ \
+		return &(p); \
+	} \
+	extern int cr_plugin_semicolon
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* CR_PLUGIN_H */
