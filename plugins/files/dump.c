@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dump.c: where a file lives, what stands against dumping it, and its message.
+ *
+ * The kernel's link text says what the name was; whether it still leads to the
+ * file is decided by comparing inodes, so that a name that ends in " (deleted)", a
+ * file that was replaced and one that is mounted over are told apart.
+ */
+#include <errno.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "reg.h"
+
+#define DELETED " (deleted)"
+#define PROC_ROOT_INODE 1
+
+static int leads_to(const char *path, const struct stat *st)
+{
+	struct stat now;
+
+	return path[0] == '/' && lstat(path, &now) == 0 && common_same_inode(&now, st);
+}
+
+/* "external file[..]": how the user can leave this file to the restoring side. */
+static const char *external_remedy(struct cr_session *s, const struct cr_file_info *info, const struct stat *st)
+{
+	char text[96];
+
+	if (info->mnt_id < 0)
+		return NULL;
+	snprintf(text, sizeof(text), "--external file[%x:%lx]", info->mnt_id, (unsigned long)st->st_ino);
+	return common_strdup(s, text);
+}
+
+/*
+ * A file of /proc/PID where PID is a process of the tree: at restore files are opened before
+ * any process exists.  The root of a proc mount is inode 1; the component behind it counts.
+ */
+static int own_proc_file(struct cr_session *s, const char *name)
+{
+	char *path = common_strdup(s, name);
+	struct stat st;
+	pid_t pid;
+
+	for (char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
+		*p = 0;
+		if (lstat(path, &st) == 0 && st.st_ino == PROC_ROOT_INODE) {
+			pid = atoi(p + 1);
+			return pid > 0 && s->core->task_by_vpid(s, pid) != NULL;
+		}
+		*p = '/';
+	}
+	return 0;
+}
+
+/* File systems of the kernel whose files nobody can create again. */
+static int is_kernel_fs(uint64_t magic)
+{
+	static const uint64_t magics[] = {
+		PROC_SUPER_MAGIC, SYSFS_MAGIC, DEBUGFS_MAGIC, TRACEFS_MAGIC, CGROUP_SUPER_MAGIC,
+		CGROUP2_SUPER_MAGIC, SECURITYFS_MAGIC, BPF_FS_MAGIC, 0x62656570 /* configfs */,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(magics); i++)
+		if (magic == magics[i])
+			return 1;
+	return 0;
+}
+
+/* NFS keeps a removed file under such a name until its last close: killing the tree removes it. */
+static int nfs_renamed(const struct cr_file_info *info, const char *name)
+{
+	return info->fs_magic == NFS_SUPER_MAGIC && strncmp(strrchr(name, '/'), "/.nfs", 5) == 0;
+}
+
+static int lost(struct cr_session *s, const struct cr_file_info *info, const struct stat *st)
+{
+	struct stat now;
+	const char *what = lstat(info->link, &now) == 0 ? "leads to another file (is something mounted over it?)" :
+							  "does not lead to it";
+
+	return cr_refuse(s, external_remedy(s, info, st), "the name %s of the open file %s",
+			 common_quote(s, info->link), what);
+}
+
+static int locate(struct cr_session *s, int lfd, const struct cr_file_info *info, struct reg_where *ret)
+{
+	size_t len = strlen(info->link), cut = sizeof(DELETED) - 1;
+	struct reg_where w = { .life = REG_HERE, .st = info->st };
+	char *name = common_strdup(s, info->link);
+
+	if (lfd >= 0 && fstat(lfd, &w.st))
+		return cr_fail(s, errno, "fstat: %s", strerror(errno));
+	w.name = name;
+	if (!leads_to(name, &w.st)) {
+		if (name[0] != '/' || len <= cut || strcmp(name + len - cut, DELETED))
+			return lost(s, info, &w.st);
+		name[len - cut] = 0;
+		if (!leads_to(name, &w.st))
+			w.life = S_ISDIR(w.st.st_mode) || !w.st.st_nlink ? REG_GHOST : REG_LINK;
+	}
+	if (w.life == REG_HERE && nfs_renamed(info, name))
+		w.life = REG_LINK;
+	if (w.life != REG_HERE && is_kernel_fs(info->fs_magic))
+		return cr_refuse(s, NULL, "%s is gone, and belongs to a file system of the kernel: nobody can "
+					  "create it again", common_quote(s, name));
+	if (info->fs_magic == PROC_SUPER_MAGIC && own_proc_file(s, name))
+		return cr_refuse(s, NULL, "%s belongs to a process of the tree, which does not exist yet when "
+					  "files are opened: close it before the dump", common_quote(s, name));
+	*ret = w;
+	return 0;
+}
+
+/* Devices without state of their own: opening the name again is all there is to do. */
+static int is_stateless_device(const struct cr_file_info *info)
+{
+	unsigned int minor_nr = minor(info->st.st_rdev);
+
+	if (!S_ISCHR(info->st.st_mode) || major(info->st.st_rdev) != 1)
+		return 0;
+	switch (minor_nr) {
+	case 3: /* null */
+	case 5: /* zero */
+	case 7: /* full */
+	case 8: /* random */
+	case 9: /* urandom */
+		return 1;
+	case 11: /* kmsg: readers have a position */
+		return (info->flags & O_ACCMODE) == O_WRONLY;
+	default:
+		return 0;
+	}
+}
+
+static int check_device(struct cr_session *s, const struct cr_file_info *info)
+{
+	if (!S_ISCHR(info->st.st_mode) && !S_ISBLK(info->st.st_mode))
+		return 0;
+	if ((info->flags & O_PATH) || is_stateless_device(info))
+		return 0;
+	return cr_refuse(s, external_remedy(s, info, &info->st), "%s %u:%u %s: no plugin claims it",
+			 S_ISBLK(info->st.st_mode) ? "block device" : "device", major(info->st.st_rdev),
+			 minor(info->st.st_rdev), common_quote(s, info->link));
+}
+
+static int examine(struct cr_session *s, int lfd, const struct cr_file_info *info, struct reg_where *ret)
+{
+	int err = check_device(s, info);
+
+	if (err == 0)
+		err = locate(s, lfd, info, ret);
+	if (err)
+		return err;
+	if (ret->life == REG_GHOST)
+		return ghost_check(s, lfd, ret);
+	if (ret->life == REG_LINK && !s->core->option_flag(s, "link-remap"))
+		return cr_refuse(s, "--link-remap", "%s was deleted, but the file has other names (%lu links)",
+				 common_quote(s, ret->name), (unsigned long)ret->st.st_nlink);
+	return 0;
+}
+
+int reg_check(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info)
+{
+	struct reg_where w;
+
+	return examine(s, lfd, info, &w);
+}
+
+static int is_image_of_code(const struct cr_file_info *info)
+{
+	return info->source == CR_SRC_MAPPING || info->source == CR_SRC_EXE;
+}
+
+static void add_build_id(RegFileEntry *e, int lfd, uint32_t words[BUILDID_WORDS])
+{
+	_cleanup_fd_ int fd = common_reopen(lfd, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0)
+		return;
+	e->n_build_id = buildid_read(fd, words);
+	e->build_id = words;
+}
+
+static int emit(struct cr_session *s, struct cr_file *f, int lfd, const struct reg_where *w,
+		const struct cr_file_info *info)
+{
+	uint32_t words[BUILDID_WORDS];
+	RegFileEntry e;
+	FownEntry fown;
+
+	reg_file_entry__init(&e);
+	common_fown_dump(s, f, &fown);
+	e.id = s->core->file_id(f);
+	e.flags = info->flags & ~O_CLOEXEC;
+	e.pos = info->pos > 0 ? info->pos : 0;
+	e.fown = &fown;
+	e.name = (char *)w->name;
+	e.has_mode = 1;
+	e.mode = w->st.st_mode;
+	if (remap_is_link(s, f)) {
+		e.flags = 0; /* only the name counts; nothing is opened by this object */
+	} else if (S_ISREG(w->st.st_mode)) {
+		/* a file that is appended to, or only referred to, may grow until the restore */
+		e.has_size = !(info->flags & (O_APPEND | O_PATH));
+		e.size = e.has_size ? w->st.st_size : 0;
+		if (is_image_of_code(info))
+			add_build_id(&e, lfd, words);
+	}
+	return common_emit_msg(s, f, &e);
+}
+
+int reg_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info)
+{
+	struct reg_where w;
+	int err = examine(s, lfd, info, &w);
+
+	if (err == 0 && w.life == REG_GHOST)
+		err = ghost_dump(s, f, lfd, &w);
+	if (err == 0 && w.life == REG_LINK)
+		err = remap_link_dump(s, f, lfd, &w, info);
+	return err ? err : emit(s, f, lfd, &w, info);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reg.h: what the files of the plugin "files" share.
+ *
+ *   files.c     the plugin table, claims, options
+ *   dump.c      where a file lives, what stands against dumping it, its message
+ *   restore.c   opening and validating
+ *   ghost.c     deleted files: their contents into images
+ *   revive.c    deleted files: created again, opened, removed
+ *   remap.c     remap-fpath: which file is a ghost or lives on under a hard link
+ *   buildid.c   build ids of ELF files
+ *
+ * A file is in one of three states at dump:
+ *   REG_HERE   its name leads to it
+ *   REG_GHOST  it has no name any more: its inode goes into ghost-file-<id>.img
+ *   REG_LINK   its name is gone, others are left: a hard link is made beside the
+ *              old name (--link-remap), and restore opens that
+ */
+#ifndef PLUGINS_FILES_REG_H
+#define PLUGINS_FILES_REG_H
+
+#include "common.h"
+#include "cr-plugin.h"
+#include "ghost-file.pb-c.h"
+#include "regfile.pb-c.h"
+#include "remap-file-path.pb-c.h"
+#include "util.h"
+
+#define REG_KIND "regular"
+#define REG_TYPE 1  /* file_entry.type REG */
+#define REG_FIELD 3 /* file_entry.reg */
+
+/* Device number in the kernel's own layout, as images have st_dev; not the one of stat(2). */
+#define REG_KERNEL_DEV(dev) ((uint32_t)major(dev) << 20 | minor(dev))
+
+enum reg_life { REG_HERE = 1, REG_GHOST, REG_LINK };
+
+/* Where a file is found at dump. */
+struct reg_where {
+	enum reg_life life;
+	const char *name; /* absolute, without " (deleted)"; memory of the session */
+	struct stat st;	  /* of the open file */
+};
+
+/* Hard link made by this dump for an inode. */
+struct reg_link {
+	dev_t dev;
+	ino_t ino;
+	uint32_t file_id; /* of the object that holds its path */
+};
+
+/* restore: an entry of remap-fpath.img */
+struct reg_remap {
+	uint32_t orig_id, target;
+	RemapType type;
+};
+
+/* restore: a deleted inode */
+struct reg_ghost {
+	uint32_t id;
+	const char *name; /* of the first file that has it */
+	uint32_t tmpfile; /* 1: some file was opened with O_TMPFILE */
+	int fd;		  /* O_PATH, -1 before it is made */
+	GhostFileEntry *e;
+};
+
+/* restore: a file that lives under a hard link made by the dump */
+struct reg_linked {
+	uint32_t target; /* id of the file object that has the link's path */
+	const char *path;
+	int fd; /* O_PATH */
+};
+
+/* Of the plugin, one a session. */
+struct reg_state {
+	VEC(struct reg_link) links;
+	VEC(struct reg_remap) remaps;
+	VEC(struct reg_ghost) ghosts;
+	VEC(struct reg_linked) linked;
+	uint32_t remaps_read, ghosts_made;
+	uint32_t restored; /* 1: all tasks are there; not set by --explain */
+};
+
+/* Of a file object, restore. */
+struct reg_priv {
+	RegFileEntry *e; /* memory of the session */
+};
+
+struct reg_state *reg_state(struct cr_session *s);
+
+extern const struct cr_img_type reg_img_ghost, reg_img_remap;
+
+/* ---- dump.c ---- */
+
+/* Hooks of the kind, see cr-plugin.h. */
+int reg_check(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info);
+int reg_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info);
+
+/* ---- ghost.c ---- */
+
+/* Refuses what cannot become a ghost or is larger than --ghost-limit. lfd may be -1. 0 or -errno. */
+int ghost_check(struct cr_session *s, int lfd, const struct reg_where *w);
+/* Writes the inode once (ghost-file-<id>.img) and says in remap-fpath.img that f is it. 0 or -errno. */
+int ghost_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct reg_where *w);
+
+/* ---- remap.c ---- */
+
+int remap_append(struct cr_session *s, uint32_t orig_id, uint32_t target, RemapType type);
+/* Makes the hard link of w's inode, once, and notes it in remap-fpath.img for f. 0 or -errno. */
+int remap_link_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct reg_where *w,
+		    const struct cr_file_info *info);
+/* 1 when f is the path object of a hard link made by this dump. */
+int remap_is_link(struct cr_session *s, struct cr_file *f);
+/*
+ * Restore: *ret_fd is an O_PATH descriptor of the deleted or linked inode behind f, which
+ * the plugin keeps; *ret_type the kind of remap.  1; 0 when f has none; -errno.
+ */
+int remap_find(struct cr_session *s, struct cr_file *f, int *ret_fd, RemapType *ret_type);
+/* Takes the hard links away (a restore that succeeded), closes and frees everything. */
+void remap_done(struct cr_session *s, int error);
+
+/* ---- revive.c ---- */
+
+/*
+ * Restore: creates every deleted inode of remap-fpath.img that a file object of ours has, under
+ * its old name where that is free, opens it and takes the name away again.  When it
+ * returns, nothing is left in any directory, also after an error.  Once a session.
+ */
+int ghosts_revive(struct cr_session *s);
+/* Descriptor of ghost id, -1: there is none. */
+int ghost_fd(struct cr_session *s, uint32_t id);
+
+/* ---- restore.c ---- */
+
+int reg_load(struct cr_session *s, struct cr_file *f, const void *data, size_t len);
+int reg_open(struct cr_session *s, struct cr_file *f, int *ret_fd);
+int reg_wire(struct cr_session *s, struct cr_file *f);
+int reg_inherit_key(struct cr_session *s, struct cr_file *f, char *buf, size_t size);
+/* The entry of f when f is a file object of ours that was loaded, else NULL. */
+RegFileEntry *reg_entry(struct cr_session *s, struct cr_file *f);
+
+/* ---- buildid.c ---- */
+
+#define BUILDID_WORDS 16 /* 64 bytes; the usual SHA-1 has 20 */
+/*
+ * Build id of the ELF file fd (readable), as little-endian words, zero-padded, into words.
+ * Number of words; 0: not an ELF file or without one.
+ */
+size_t buildid_read(int fd, uint32_t words[BUILDID_WORDS]);
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dump.c: a socket becomes a message.
+ *
+ * Everything is asked of the socket itself: TCP_INFO tells the state and the backlog,
+ * getsockname(2) and getpeername(2) the addresses, poll(2) whether it was shut down.
+ * Addresses are stored as the words they have in memory, ports as numbers.
+ */
+#include "inet.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "util.h"
+
+static uint32_t *addr_words(struct cr_session *s, const union addr *a, size_t *ret_n)
+{
+	size_t n = a->any.sa_family == AF_INET6 ? 4 : 1;
+	uint32_t *v = s->core->alloc(s, n * sizeof(*v));
+
+	memcpy(v, n == 4 ? (const void *)&a->in6.sin6_addr : (const void *)&a->in.sin_addr, n * sizeof(*v));
+	*ret_n = n;
+	return v;
+}
+
+static uint32_t port_of(const union addr *a)
+{
+	return ntohs(a->any.sa_family == AF_INET6 ? a->in6.sin6_port : a->in.sin_port);
+}
+
+/* Addresses of the link that are the same on every link need the device. */
+static void dump_scope(struct cr_session *s, const struct facts *k, InetSkEntry *e)
+{
+	char name[IF_NAMESIZE];
+	uint32_t scope = 0;
+
+	if (k->family == AF_INET6)
+		scope = k->src.in6.sin6_scope_id ? k->src.in6.sin6_scope_id : k->dst.in6.sin6_scope_id;
+	if (scope && if_indextoname(scope, name))
+		e->ifname = common_strdup(s, name);
+}
+
+/* Datagram sockets: an end for sending that alone is shut cannot be seen. */
+static void dump_shutdown(int fd, InetSkEntry *e)
+{
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+
+	if (e->type == SOCK_STREAM || poll(&p, 1, 0) <= 0 || !(p.revents & POLLRDHUP))
+		return;
+	e->has_shutdown = 1;
+	e->shutdown = p.revents & POLLHUP ? SK_SHUTDOWN__BOTH : SK_SHUTDOWN__READ;
+}
+
+static void warn_queue(struct cr_session *s, int fd, const struct facts *k)
+{
+	int n = 0;
+
+	if (k->type != SOCK_STREAM && !ioctl(fd, SIOCINQ, &n) && n > 0)
+		cr_warn(s, "datagrams that the %s socket %s has received and not read are not kept",
+			inet_proto_name(k->type, k->proto), inet_addr_text(s, &k->src));
+}
+
+static void encode(struct cr_session *s, const struct facts *k, InetSkEntry *e)
+{
+	e->family = k->family;
+	e->type = k->type;
+	e->proto = k->proto;
+	e->state = k->state;
+	e->backlog = k->backlog;
+	e->src_port = port_of(&k->src);
+	e->dst_port = port_of(&k->dst);
+	e->src_addr = addr_words(s, &k->src, &e->n_src_addr);
+	e->dst_addr = addr_words(s, &k->dst, &e->n_dst_addr);
+}
+
+/* --tcp-close: what is left of a connection is a socket without one. */
+static void forget_connection(struct facts *k)
+{
+	k->state = SK_CLOSE;
+	memset(&k->src, 0, sizeof(k->src));
+	memset(&k->dst, 0, sizeof(k->dst));
+	k->src.any.sa_family = k->dst.any.sa_family = k->family;
+}
+
+int inet_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info)
+{
+	InetSkEntry e = INET_SK_ENTRY__INIT;
+	SkOptsEntry opts;
+	struct facts k;
+	FownEntry fown;
+	int err = inet_facts(lfd, &k);
+
+	if (err < 0)
+		return cr_fail(s, -err, "asking the socket for its addresses: %s", strerror(-err));
+	if (inet_is_tcp(k.type, k.proto) && k.state != SK_LISTEN && k.state != SK_CLOSE)
+		forget_connection(&k); /* check() has seen to it that the user wants it */
+	warn_queue(s, lfd, &k);
+	err = sock_opts_dump(s, lfd, &opts);
+	if (err < 0)
+		return err;
+	common_fown_dump(s, f, &fown);
+	e.id = s->core->file_id(f);
+	e.ino = info->st.st_ino;
+	e.flags = info->flags;
+	e.fown = &fown;
+	e.opts = &opts;
+	encode(s, &k, &e);
+	dump_scope(s, &k, &e);
+	dump_shutdown(lfd, &e);
+	err = inet_opts_dump(s, f, lfd, &k, &e);
+	return err < 0 ? err : common_emit_msg(s, f, &e);
+}

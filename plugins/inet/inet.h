@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * inet.h: what the files of the plugin "inet" share.
+ *
+ *   inet.c      the plugin table, claims, what cannot be dumped
+ *   facts.c     addresses and states of a socket, and how they are printed
+ *   options.c   options of the protocols, at dump and restore
+ *   dump.c      a socket becomes a message
+ *   restore.c   a message becomes a socket
+ */
+#ifndef PLUGINS_INET_H
+#define PLUGINS_INET_H
+
+#include <netinet/in.h>
+
+#include "common.h"
+#include "sk-inet.pb-c.h"
+#include "sock.h"
+
+/* States as the kernel numbers them; datagram sockets have the first two. */
+enum { SK_ESTABLISHED = 1, SK_CLOSE = 7, SK_LISTEN = 10 };
+
+#define PROTO_MPTCP 262 /* IPPROTO_MPTCP, Linux 5.6 */
+
+union addr {
+	struct sockaddr any;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
+/* What getsockname(2) and its like tell. */
+struct facts {
+	int family, type, proto;
+	union addr src, dst; /* all zero where there is none */
+	uint32_t state;
+	uint32_t backlog; /* of a listening socket */
+	uint32_t waiting; /* connections that it has not accepted */
+};
+
+struct inet_state {
+	struct sock_extra_image *extra; /* restore */
+};
+static inline struct inet_state *inet_state(struct cr_session *s)
+{
+	return s->core->plugin_priv(s, sizeof(struct inet_state));
+}
+
+extern const struct cr_img_type inet_img_extra;
+
+/* TCP or MPTCP. */
+int inet_is_tcp(int type, int proto);
+/* 0 or -errno, not recorded. */
+int inet_facts(int fd, struct facts *ret);
+/* "TCP", "UDP", …; the number where it has no name.  Static memory, changed by the next call. */
+const char *inet_proto_name(int type, int proto);
+/* "127.0.0.1:80", "[::1]:80"; memory of the session. */
+const char *inet_addr_text(struct cr_session *s, const union addr *a);
+socklen_t inet_addr_len(const union addr *a);
+
+/*
+ * dump: options beside those of SOL_SOCKET into e; memory of the session.  0 or -errno recorded.
+ * restore: before bind(2).  0 or -errno recorded.
+ */
+int inet_opts_dump(struct cr_session *s, struct cr_file *f, int fd, const struct facts *k, InetSkEntry *e);
+int inet_opts_restore(struct cr_session *s, struct cr_file *f, int fd, const InetSkEntry *e);
+
+/* The hooks. */
+int inet_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info);
+int inet_load(struct cr_session *s, struct cr_file *f, const void *data, size_t len);
+int inet_open(struct cr_session *s, struct cr_file *f, int *ret_fd);
+int inet_wire(struct cr_session *s, struct cr_file *f);
+int inet_key(struct cr_session *s, struct cr_file *f, char *buf, size_t size);
+
+struct inet_priv {
+	InetSkEntry *e; /* memory of the session */
+};
+
+#endif
