@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+# lib.sh: what the test scripts share.  Sourced by bash; needs BUILD (absolute), DIR (an empty directory of the test's own).
+#
+# A script ends with exit status 0 (passed), 77 (skipped, the last line of output says why) or anything else.
+
+: "${BUILD:?}" "${DIR:?}"
+STASIS=${STASIS:-$BUILD/stasis}
+PIDS=()
+
+# Terminals of the test's own: their numbers must be free again at restore, whatever runs beside.
+if [ -z "${OWN_PTS:-}" ]; then
+	export BUILD DIR OWN_PTS=1
+	own_pts='mount -t devpts -o newinstance,ptmxmode=0666 devpts /dev/pts'
+	! unshare -m sh -c "$own_pts" 2>/dev/null || exec unshare -m bash -c "$own_pts"' && exec bash "$@"' bash "$0" "$@"
+fi
+
+# What the caller left open must not become part of a tree that is dumped; 255 is bash's own.
+for fd in /proc/$$/fd/*; do
+	fd=${fd##*/}
+	[ "$fd" -lt 3 ] || [ "$fd" = 255 ] || eval "exec $fd>&-"
+done
+unset fd
+
+say() { printf '%s\n' "$*"; }
+fail() { say "FAIL: $*"; exit 1; }
+skip() { say "SKIP: $*"; exit 77; }
+
+# Everything that was started or restored, ended by pid.
+track() { PIDS+=("$@"); }
+descendants() {
+	local p c
+	for p in "$@"; do
+		for c in $(cat /proc/"$p"/task/*/children 2>/dev/null); do descendants "$c"; done
+		echo "$p"
+	done
+}
+cleanup() {
+	local p
+	for p in $(descendants "${PIDS[@]}" 2>/dev/null | sort -un); do kill -KILL "$p" 2>/dev/null; done
+	return 0
+}
+trap cleanup EXIT
+
+# wait_for SECONDS COMMAND…: until the command succeeds
+wait_for() {
+	local end=$((SECONDS + $1)); shift
+	until "$@" 2>/dev/null; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.05
+	done
+}
+# a process that runs: not gone, not a zombie
+alive() { local s; s=$(sed 's/.*) //' /proc/"$1"/stat 2>/dev/null) && [ -n "$s" ] && [ "${s%% *}" != Z ] && [ "${s%% *}" != X ]; }
+gone() { ! alive "$1"; }
+
+# dump PID [OPTION…] into $DIR/img (anew)
+dump() {
+	local pid=$1; shift
+	rm -rf "$DIR/img"; mkdir -p "$DIR/img"
+	"$STASIS" dump -t "$pid" -D "$DIR/img" -o dump.log -v4 "$@" && return 0
+	say "--- dump.log"; tail -n 40 "$DIR/img/dump.log"
+	return 1
+}
+# restore [OPTION…] from $DIR/img, detached; leaves the root's pid in $RESTORED
+restore() {
+	rm -f "$DIR/restored.pid"
+	if ! "$STASIS" restore -d -D "$DIR/img" -o restore.log -v4 --pidfile "$DIR/restored.pid" "$@"; then
+		say "--- restore.log"; tail -n 40 "$DIR/img/restore.log"
+		return 1
+	fi
+	RESTORED=$(cat "$DIR/restored.pid")
+	track "$RESTORED"
+}
