@@ -12,6 +12,8 @@ setsid gcc -O2 -c big.c -o big.o </dev/null >out 2>&1 &
 pid=$!; track $pid
 compiling() { local p; for p in $(descendants $pid); do grep -q cc1 "/proc/$p/comm" && return 0; done; return 1; }
 wait_for 5 compiling || fail "the compiler does not start"
+dump "$pid" --leave-running || fail "dump --leave-running"
+alive "$pid" || fail "it died of a dump that should leave it running"
 for round in 1 2 3 4 5 6 7 8 9 10; do
 	sleep 0.2
 	alive $pid || fail "the file is too small for this machine"

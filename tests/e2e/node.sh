@@ -41,6 +41,8 @@ all_beyond() {
 	for i in 0 1 2 3; do [ "${b[i]}" -ge $((${a[i]} + 3)) ] || return 1; done
 }
 wait_for 15 all_beyond "0 0 0 0" || { cat "$DIR/out"; fail "it does not start"; }
+dump "$pid" --leave-running || fail "dump --leave-running"
+alive "$pid" || fail "it died of a dump that should leave it running"
 for round in 1 2 3 4 5 6 7 8 9 10; do
 	dump $pid || fail "dump, round $round"
 	wait_for 5 gone $pid; wait $pid 2>/dev/null

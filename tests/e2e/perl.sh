@@ -35,6 +35,8 @@ pid=$!; track $pid
 count() { local n; n=$(cat "$DIR/count" 2>/dev/null); echo "${n:-0}"; }
 beyond() { [ "$(count)" -gt "$1" ]; }
 wait_for 10 beyond 5 || { cat "$DIR/out"; fail "it does not start"; }
+dump "$pid" --leave-running || fail "dump --leave-running"
+alive "$pid" || fail "it died of a dump that should leave it running"
 for round in 1 2 3 4 5 6 7 8 9 10; do
 	dump $pid || fail "dump, round $round"
 	wait_for 5 gone $pid; wait $pid 2>/dev/null

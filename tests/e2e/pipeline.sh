@@ -16,6 +16,8 @@ pid=$!; track $pid
 size() { stat -c %s "$DIR/result" 2>/dev/null || echo 0; }
 bigger() { [ "$(size)" -gt "$1" ]; }
 wait_for 10 bigger 5000 || fail "the pipeline does not start"
+dump "$pid" --leave-running || fail "dump --leave-running"
+alive "$pid" || fail "it died of a dump that should leave it running"
 for round in 1 2 3 4 5 6 7 8 9 10; do
 	dump $pid || fail "dump, round $round"
 	wait_for 5 gone $pid; wait $pid 2>/dev/null

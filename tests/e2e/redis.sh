@@ -15,6 +15,8 @@ wait_for 10 answers || { cat log; fail "it does not start"; }
 for i in $(seq 1 2000); do echo "SET key:$i value-$i-$((i * i))"; done | cli >/dev/null
 cli RPUSH list a b c >/dev/null; cli SET soon gone PX 300 >/dev/null; cli SET later here EX 1000 >/dev/null
 digest=$(cli EVAL 'local s = "" for i = 1, 2000 do s = redis.sha1hex(s .. redis.call("GET", "key:" .. i)) end return s' 0)
+dump "$pid" --leave-running || fail "dump --leave-running"
+alive "$pid" || fail "it died of a dump that should leave it running"
 for round in 1 2 3 4 5 6 7 8 9 10; do
 	sleep 0.1 # the last client is gone
 	dump $pid || fail "dump, round $round"
