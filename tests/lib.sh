@@ -7,11 +7,12 @@
 STASIS=${STASIS:-$BUILD/stasis}
 PIDS=()
 
-# Terminals of the test's own: their numbers must be free again at restore, whatever runs beside.
+# Terminals and a network of the test's own: terminal numbers, ports and abstract names must be free again at restore,
+# whatever runs beside.
 if [ -z "${OWN_PTS:-}" ]; then
 	export BUILD DIR OWN_PTS=1
-	own_pts='mount -t devpts -o newinstance,ptmxmode=0666 devpts /dev/pts'
-	! unshare -m sh -c "$own_pts" 2>/dev/null || exec unshare -m bash -c "$own_pts"' && exec bash "$@"' bash "$0" "$@"
+	own='mount -t devpts -o newinstance,ptmxmode=0666 devpts /dev/pts && ip link set lo up'
+	! unshare -m -n sh -c "$own" 2>/dev/null || exec unshare -m -n bash -c "$own"' && exec bash "$@"' bash "$0" "$@"
 fi
 
 # What the caller left open must not become part of a tree that is dumped; 255 is bash's own.

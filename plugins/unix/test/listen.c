@@ -3,6 +3,7 @@
 #include <linux/un.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -74,12 +75,14 @@ int main(int argc, char **argv)
 	const char *name[3] = { path, "rel.sock", abstract };
 	struct sockaddr_un a;
 	socklen_t len;
+	unsigned long unique;
 	struct stat st;
 
 	prog_init(argc, argv);
 	snprintf(path, sizeof(path), "%s/a.sock", prog_dir);
 	CHECK(strlen(path) < 100 && chdir(prog_dir) == 0);
-	snprintf(abstract, sizeof(abstract), "@stasis-test-%d-%ld", getpid(), (long)time(NULL));
+	CHECK(getrandom(&unique, sizeof(unique), 0) == sizeof(unique));
+	snprintf(abstract, sizeof(abstract), "@stasis-test-%lx", unique);
 	for (int i = 0; i < 3; i++) {
 		l[i] = listener(name[i], i == 1 ? SOCK_SEQPACKET : SOCK_STREAM);
 		c[i] = client(name[i], i == 1 ? SOCK_SEQPACKET : SOCK_STREAM);
