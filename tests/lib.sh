@@ -72,3 +72,29 @@ restore() {
 	RESTORED=$(cat "$DIR/restored.pid")
 	track "$RESTORED"
 }
+
+# Programs with counters in $DIR/beat, one line; every one of them has grown by STEP since WAS.
+all_beyond() { # STEP WAS
+	local a b i
+	read -r -a a <<<"$2"; read -r -a b <"$DIR/beat" || return 1
+	[ ${#b[@]} = ${#a[@]} ] || return 1
+	for i in "${!a[@]}"; do [ "${b[i]}" -ge $((${a[i]} + $1)) ] || return 1; done
+}
+# ten_rounds STEP: the program $pid is dumped and left running, then ten times dumped, ended and restored; its counters go on
+ten_rounds() {
+	local round was
+	dump "$pid" --leave-running || fail "dump --leave-running"
+	alive "$pid" || fail "it died of a dump that should leave it running"
+	for round in 1 2 3 4 5 6 7 8 9 10; do
+		dump "$pid" || fail "dump, round $round"
+		wait_for 5 gone "$pid"; wait "$pid" 2>/dev/null
+		was=$(cat "$DIR/beat")
+		restore || fail "restore, round $round"
+		wait_for 20 all_beyond "$1" "$was" || { tail "$DIR/out" "$DIR/beat"; fail "round $round: it does not go on, counters were $was"; }
+	done
+}
+# the program's own account in $DIR/result
+result_ok() {
+	wait_for 20 test -s "$DIR/result" || { tail "$DIR/out"; fail "no result"; }
+	[ "$(cat "$DIR/result")" = ok ] || fail "$(cat "$DIR/result")"
+}

@@ -24,6 +24,8 @@ static void fill_dump(const struct stats *st, DumpStatsEntry *e)
 	e->pages_scanned = st->pages_scanned;
 	e->pages_written = st->pages_written;
 	e->has_shpages_scanned = e->has_shpages_written = e->has_shpages_skipped_parent = 1;
+	/* of no meaning here, but readers expect them */
+	e->has_irmap_resolve = e->has_page_pipes = e->has_page_pipe_bufs = 1;
 	e->shpages_scanned = st->shpages_scanned;
 	e->shpages_written = st->shpages_written;
 }

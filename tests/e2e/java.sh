@@ -56,22 +56,7 @@ EOF
 # its shared class archive and performance data are files of their own; a small heap keeps the images small
 setsid java -Xmx128m -cp "$DIR" Prog "$DIR" </dev/null >"$DIR/out" 2>&1 &
 pid=$!; track $pid
-all_beyond() {
-	local a b i
-	read -r -a a <<<"$1"; read -r -a b <"$DIR/beat" || return 1
-	[ ${#b[@]} = 4 ] || return 1
-	for i in 0 1 2 3; do [ "${b[i]}" -ge $((${a[i]} + 20)) ] || return 1; done
-}
-wait_for 30 all_beyond "0 0 0 0" || { cat "$DIR/out"; fail "it does not start"; }
-dump "$pid" --leave-running || fail "dump --leave-running"
-alive "$pid" || fail "it died of a dump that should leave it running"
-for round in 1 2 3 4 5 6 7 8 9 10; do
-	dump $pid || fail "dump, round $round"
-	wait_for 5 gone $pid; wait $pid 2>/dev/null
-	was=$(cat "$DIR/beat")
-	restore || fail "restore, round $round"
-	wait_for 20 all_beyond "$was" || { tail "$DIR/out"; cat "$DIR/beat"; fail "round $round: it does not go on, counters were $was"; }
-done
+wait_for 30 all_beyond 20 "0 0 0 0" || { cat "$DIR/out"; fail "it does not start"; }
+ten_rounds 20
 touch "$DIR/go"
-wait_for 20 test -s "$DIR/result" || { tail "$DIR/out"; fail "no result"; }
-[ "$(cat "$DIR/result")" = ok ] || fail "$(cat "$DIR/result")"
+result_ok

@@ -23,7 +23,7 @@ until (-e "go") {
 	$n++; $seen{$n} = "x" x ($n % 100);
 	print $qw "$n\n"; my $sq = <$ar>; chomp $sq;
 	die "$n: $sq" if $sq != $n * $n;
-	open my $f, ">", "count.new"; print $f "$n\n"; close $f; rename "count.new", "count";
+	open my $f, ">", "beat.new"; print $f "$n\n"; close $f; rename "beat.new", "beat";
 	select undef, undef, undef, 0.01;
 }
 for (1 .. $n) { die "seen $_" if length $seen{$_} != $_ % 100; }
@@ -32,18 +32,7 @@ open my $f, ">", "result"; print $f $? == 5 << 8 && $alarms > 0 ? "ok\n" : "stat
 EOF
 setsid /usr/bin/perl "$DIR/prog.pl" "$DIR" </dev/null >"$DIR/out" 2>&1 &
 pid=$!; track $pid
-count() { local n; n=$(cat "$DIR/count" 2>/dev/null); echo "${n:-0}"; }
-beyond() { [ "$(count)" -gt "$1" ]; }
-wait_for 10 beyond 5 || { cat "$DIR/out"; fail "it does not start"; }
-dump "$pid" --leave-running || fail "dump --leave-running"
-alive "$pid" || fail "it died of a dump that should leave it running"
-for round in 1 2 3 4 5 6 7 8 9 10; do
-	dump $pid || fail "dump, round $round"
-	wait_for 5 gone $pid; wait $pid 2>/dev/null
-	n=$(count)
-	restore || fail "restore, round $round"
-	wait_for 10 beyond $((n + 120)) || { cat "$DIR/out"; fail "round $round: it does not go on"; }
-done
+wait_for 10 all_beyond 5 0 || { cat "$DIR/out"; fail "it does not start"; }
+ten_rounds 120
 touch "$DIR/go"
-wait_for 10 test -s "$DIR/result" || { cat "$DIR/out"; fail "no result"; }
-[ "$(cat "$DIR/result")" = ok ] || fail "$(cat "$DIR/result")"
+result_ok
