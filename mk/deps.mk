@@ -3,7 +3,8 @@
 
 DEPS := gcc g++ make binutils libc6-dev linux-libc-dev pkg-config protobuf-c-compiler libprotobuf-c-dev libcap-dev libelf-dev libcmocka-dev
 # the tests' own tools
-DEPS += util-linux bsdutils procps mount iproute2 tmux python3 perl criu
+DEPS += clang libclang-rt-14-dev
+DEPS += util-linux bsdutils procps mount iproute2 nftables iptables tmux python3 perl criu
 # programs that are dumped
 DEPS += redis-server nodejs openjdk-17-jdk-headless
 

@@ -34,5 +34,6 @@ programs: $(PROG_BINS)
 unit: $(UNIT_BINS)
 	@set -e; for t in $^; do echo "# $$t"; $$t; done
 
-test: all $(UNIT_BINS)
+# fuzz targets need clang, and are pointless inside another sanitizer build
+test: all $(UNIT_BINS) $(if $(SAN),,$(if $(shell command -v clang),fuzz-build))
 	@BUILD=$(BUILD) tests/run -j $(JOBS) $(TESTS)

@@ -28,11 +28,8 @@ static int load_memory(struct session *s)
 	return 0;
 }
 
-/* From images to plans; no effects but descriptors of E. */
-static int prepare(struct session *s)
+int restore_load(struct session *s)
 {
-	struct restore *r = s->restore;
-	uint64_t base, size = 0;
 	int err;
 
 	s->phase = "load";
@@ -43,6 +40,17 @@ static int prepare(struct session *s)
 		err = load_memory(s);
 	if (err == 0)
 		err = files_load(s);
+	return err;
+}
+
+/* From images to plans; no effects but descriptors of E. */
+static int prepare(struct session *s)
+{
+	struct restore *r = s->restore;
+	uint64_t base, size = 0;
+	int err;
+
+	err = restore_load(s);
 	if (err == 0)
 		err = mem_pick_arena(s, &base, &size);
 	if (err == 0)

@@ -43,6 +43,12 @@ struct restore {
 	pid_t root;			/* the restored root as E sees it */
 };
 
+/*
+ * Reads and checks everything that the images hold, without an effect on the system: tree, memory maps, files, and what
+ * plugins keep of their own.  Runs in E; 0 or -errno, recorded.
+ */
+int restore_load(struct session *s);
+
 /* As the services of the same purpose in cr-plugin.h. */
 int restore_queue_data(struct session *s, struct task *t, const void *data, size_t len, uint64_t *ret_addr);
 int restore_queue_syscall(struct session *s, struct task *t, uint32_t stage, long nr, const struct cr_arg args[6],
