@@ -1,4 +1,4 @@
-# Fuzzing with clang's libFuzzer, in a build of its own with both sanitizers; targets are tests/fuzz/NAME.c.
+# Hostile input. Fuzzing with clang's libFuzzer, in a build of its own with both sanitizers; targets are tests/fuzz/NAME.c.
 ## make fuzz         run every fuzz target for FUZZ_TIME seconds (default 60)
 
 FUZZ_TIME ?= 60
@@ -18,3 +18,11 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h $(BUILD)/libcore.a $(BUILTIN_O
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CORE_DEFS) -Icore $(CORE_INC) $(CFLAGS) -fsanitize=fuzzer -o $@ $< $(BUILTIN_OBJS) \
 		-Wl,--whole-archive $(BUILD)/libcore.a -Wl,--no-whole-archive $(CORE_LIBS)
+
+## make check-hostile   damage a real dump in HOSTILE ways (default 10000; HOSTILE_SEED), show and restore each
+HOSTILE ?= 10000
+HOSTILE_SEED ?= 1
+
+.PHONY: check-hostile
+check-hostile: engine plugins
+	@bash tests/hostile/run.sh $(BUILD) $(HOSTILE) $(HOSTILE_SEED)
