@@ -216,6 +216,13 @@ struct cr_file_kind {
 	 * "tty[rdev:dev]", "tmp/log"), into buf.  Restore, after load.  -ENOENT: none.
 	 */
 	int (*inherit_key)(struct cr_session *s, struct cr_file *f, char *buf, size_t size);
+	/*
+	 * check --images: report with fail() each thing that would keep open() or wire() from
+	 * succeeding here and now; whatever fail() is told is collected, none stops the check.
+	 * Must not change anything: no file is made, no name or port is kept.  Not called for an
+	 * object that provide() would supply.  E, after load() of all files, no task.
+	 */
+	int (*check_image)(struct cr_session *s, struct cr_file *f);
 };
 
 /* State of a task that nobody claims; each plugin owns its image.  All in E. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check: can this kernel do the work (features), or can this tree be dumped (--pid).
- * Both only look; nothing is stopped or changed.
+ * check: can this kernel do the work (features), can this tree be dumped (--pid), can these images be restored
+ * (--images, in check_images.c).
+ * All of it only looks; nothing is stopped or changed.
  */
 #include "cmd.h"
 #include "dump/dump.h"
@@ -132,6 +133,15 @@ static void print_blocker(const struct blocker *b, bool json)
 	putchar('}');
 }
 
+void print_blockers(struct session *s, bool json)
+{
+	for (size_t i = 0; i < s->blockers.n; i++) {
+		if (json && i)
+			puts(",");
+		print_blocker(&s->blockers.v[i], json);
+	}
+}
+
 static int check_pid(struct session *s, pid_t pid)
 {
 	bool json = opt_flag(s->opts, "json");
@@ -141,11 +151,7 @@ static int check_pid(struct session *s, pid_t pid)
 		return err ? err : -s->err.errnum;
 	if (json)
 		printf("{\"pid\":%d,\"dumpable\":%s,\"blockers\":[", (int)pid, s->blockers.n ? "false" : "true");
-	for (size_t i = 0; i < s->blockers.n; i++) {
-		if (json && i)
-			puts(",");
-		print_blocker(&s->blockers.v[i], json);
-	}
+	print_blockers(s, json);
 	if (json)
 		puts("]}");
 	else if (s->blockers.n)
@@ -160,6 +166,8 @@ int cmd_check(struct session *s, int argc, char **argv)
 {
 	const char *which = opt_given(s->opts, "pid") ? "pid" : "tree";
 
+	if (opt_given(s->opts, "images"))
+		return check_images(s, opt_str(s->opts, "images"));
 	if (opt_given(s->opts, which)) {
 		long pid = opt_int(s->opts, which);
 

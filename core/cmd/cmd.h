@@ -27,6 +27,10 @@ struct command {
 int cmd_dump(struct session *s, int argc, char **argv);
 int cmd_restore(struct session *s, int argc, char **argv);
 int cmd_check(struct session *s, int argc, char **argv);
+/* check.c: s->blockers to standard output, the parts of a JSON list with json. */
+void print_blockers(struct session *s, bool json);
+/* check_images.c: check --images DIR. 0: it can be restored, -EOPNOTSUPP: printed why not, other -errno recorded. */
+int check_images(struct session *s, const char *dir);
 int cmd_plugins(struct session *s, int argc, char **argv);
 int cmd_show(struct session *s, int argc, char **argv);
 int cmd_recover(struct session *s, int argc, char **argv);

@@ -33,6 +33,8 @@ void files_free(struct files *f);
 /* ---- restore; E ---- */
 
 int files_load(struct session *s);
+/* check --images: asks every kind what would keep its objects from being opened; each answer is a fail(). No effects. */
+void files_check_images(struct session *s);
 /* Marks what the tasks need, opens in dependency order until nothing says CR_AGAIN, wires. */
 int files_open(struct session *s);
 /* Moves fd above every number that a task uses; the old one is closed. The new one, or -errno recorded. */

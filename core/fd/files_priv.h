@@ -22,7 +22,7 @@ struct file {
 
 	/* restore */
 	uint32_t type, field;
-	bool needed, wired, write;
+	bool loaded, needed, wired, write;
 	VEC(struct file *) needs;
 	struct cr_fown set_fown;
 	bool has_fown;

@@ -172,11 +172,12 @@ static int load_one(struct session *s, struct file *f)
 		return fail(s, ENOENT, "no loaded plugin restores files of type %u (field %u): load the plugin that "
 				       "dumped it (stasis plugins lists what there is)", f->type, f->field);
 	f->priv = xcalloc(1, f->kind->priv_size);
-	if (!f->kind->load)
-		return 0;
-	prev = plugin_enter(s, f->plugin);
-	err = f->kind->load(&s->pub, cr_file_of(f), f->msg, f->msg_len);
-	plugin_leave(s, prev);
+	if (f->kind->load) {
+		prev = plugin_enter(s, f->plugin);
+		err = f->kind->load(&s->pub, cr_file_of(f), f->msg, f->msg_len);
+		plugin_leave(s, prev);
+	}
+	f->loaded = err >= 0;
 	return err;
 }
 
@@ -252,7 +253,7 @@ int files_load(struct session *s)
 	}
 	choose_base(s);
 	for (size_t i = 0; i < fs->all.n && err == 0; i++)
-		err = load_one(s, fs->all.v[i]);
+		err = s->collecting ? (load_one(s, fs->all.v[i]), 0) : load_one(s, fs->all.v[i]);
 	at_object(s, NULL);
 	return err;
 }
@@ -300,6 +301,57 @@ static int provided(struct session *s, struct file *f, int *ret_fd)
 			return err;
 	}
 	return 0;
+}
+
+static void need_all(struct file *f)
+{
+	for (size_t i = 0; i < f->needs.n; i++)
+		if (!f->needs.v[i]->needed) {
+			f->needs.v[i]->needed = true;
+			need_all(f->needs.v[i]);
+		}
+}
+
+/* E holds every description above the highest number that a task uses. */
+static void check_room(struct session *s)
+{
+	struct files *fs = files_get(s);
+	struct rlimit rl;
+	size_t n = 0;
+
+	for (size_t i = 0; i < fs->all.n; i++)
+		n += fs->all.v[i]->needed;
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && fs->base + n > rl.rlim_max)
+		fail(s, EMFILE, "the restore needs descriptor numbers up to about %zu, the limit of open files is %lu: raise it "
+				"with ulimit -n", fs->base + n, (unsigned long)rl.rlim_max);
+}
+
+void files_check_images(struct session *s)
+{
+	struct files *fs = files_get(s);
+
+	check_room(s);
+	for (size_t i = 0; i < fs->all.n; i++)
+		if (fs->all.v[i]->needed)
+			need_all(fs->all.v[i]);
+	for (size_t i = 0; i < fs->all.n; i++) {
+		struct file *f = fs->all.v[i];
+		struct plugin *prev;
+		int fd, r;
+
+		if (!f->needed || !f->loaded || !f->kind->check_image)
+			continue;
+		file_at(s, f);
+		r = provided(s, f, &fd);
+		if (r > 0)
+			close(fd);
+		if (r)
+			continue;
+		prev = plugin_enter(s, f->plugin);
+		f->kind->check_image(&s->pub, cr_file_of(f));
+		plugin_leave(s, prev);
+	}
+	at_object(s, NULL);
 }
 
 static bool needs_open(const struct file *f)
@@ -356,15 +408,6 @@ static int open_one(struct session *s, struct file *f)
 		return fd;
 	f->fd = fd;
 	return f->write ? make_writable(s, f) : CR_OK;
-}
-
-static void need_all(struct file *f)
-{
-	for (size_t i = 0; i < f->needs.n; i++)
-		if (!f->needs.v[i]->needed) {
-			f->needs.v[i]->needed = true;
-			need_all(f->needs.v[i]);
-		}
 }
 
 static int wire_all(struct session *s)

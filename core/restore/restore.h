@@ -72,6 +72,8 @@ int restore_plan_files(struct session *s, struct task *t, struct plan *p);
 void restore_plan_close(struct session *s, struct task *t, struct plan *p);
 int restore_plan_queued(struct session *s, struct task *t, struct plan *p, uint32_t stage);
 
+/* run.c: each pid of the images that somebody has is a fail(); without waiting for zombies. For check --images. */
+void restore_check_pids(struct session *s);
 /* run.c: creates the root, drives the stages, hands over to W. */
 int restore_run(struct session *s);
 void restore_free(struct restore *r);

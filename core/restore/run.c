@@ -43,6 +43,30 @@ static char *comm_of(pid_t pid, char *state)
 	return xstrdup(st.comm);
 }
 
+static int taken(struct session *s, pid_t pid, const char *comm, char state)
+{
+	return fail(s, EEXIST, "pid %d is taken by %s (state %c): end that process, or restore in a pid namespace of its own",
+		    pid, comm, state);
+}
+
+void restore_check_pids(struct session *s)
+{
+	FOR_EACH_TASK(t, s->tree) {
+		for (size_t i = 0; i < t->threads.n; i++) {
+			pid_t pid = thread_vtid(t->threads.v[i]);
+			_cleanup_free_ char *comm = NULL;
+			char state = 0;
+
+			if (kill(pid, 0) < 0 && errno == ESRCH)
+				continue;
+			comm = comm_of(pid, &state);
+			/* a zombie is waited for */
+			if (comm && state != 'Z' && state != 'X')
+				taken(s, pid, comm, state);
+		}
+	}
+}
+
 /* Waits for pid to be free as long as only a zombie has it. */
 static int wait_pid_free(struct session *s, pid_t pid, uint64_t *deadline)
 {
@@ -58,8 +82,7 @@ static int wait_pid_free(struct session *s, pid_t pid, uint64_t *deadline)
 		if (!comm)
 			return 0;
 		if ((state != 'Z' && state != 'X') || now_us() > *deadline)
-			return fail(s, EEXIST, "pid %d is taken by %s (state %c): end that process, or restore in a pid "
-					       "namespace of its own", pid, comm, state);
+			return taken(s, pid, comm, state);
 		nanosleep(&nap, NULL);
 	}
 }

@@ -4,7 +4,8 @@
  *
  * fail() keeps the first cause of a session, with the plugin, the phase and the
  * object at hand; whatever fails after it is only logged.  refuse() collects
- * blockers, so that a user sees all of them at once.
+ * blockers, so that a user sees all of them at once; check --images collects what
+ * fail() is told in the same way.
  */
 #include "session.h"
 
@@ -44,38 +45,6 @@ static void add_errno(struct buf *b, const char *text, int errnum)
 	buf_printf(b, " (%s)", name);
 }
 
-int vfail(struct session *s, int errnum, const char *fmt, va_list ap)
-{
-	_cleanup_buf_ struct buf b = { 0 };
-	const char *who = s->plugin ? s->plugin : "core";
-	size_t place;
-
-	if (errnum <= 0)
-		errnum = errnum ? -errnum : EIO;
-	add_place(s, &b);
-	place = b.len;
-	add_vtext(&b, fmt, ap);
-	add_errno(&b, b.p + place, errnum);
-	log_msg(CR_LOG_ERROR, who, "%s", b.p);
-	if (!s->err.errnum) {
-		s->err.errnum = errnum;
-		s->err.plugin = xstrdup(who);
-		s->err.text = xstrdup(b.p);
-	}
-	return -errnum;
-}
-
-int (fail)(struct session *s, int errnum, const char *fmt, ...)
-{
-	va_list ap;
-	int err;
-
-	va_start(ap, fmt);
-	err = vfail(s, errnum, fmt, ap);
-	va_end(ap);
-	return err;
-}
-
 static bool known_blocker(const struct session *s, const char *who, const char *text)
 {
 	for (size_t i = 0; i < s->blockers.n; i++) {
@@ -99,23 +68,65 @@ static void blocker_line(const struct blocker *bl, const char *phase, struct buf
 		buf_printf(b, " (try %s)", bl->remedy);
 }
 
-int vrefuse(struct session *s, const char *remedy, const char *fmt, va_list ap)
+static void add_blocker(struct session *s, const char *who, const char *text, const char *remedy)
 {
-	_cleanup_buf_ struct buf text = { 0 }, line = { 0 };
-	const char *who = s->plugin ? s->plugin : "core";
+	_cleanup_buf_ struct buf line = { 0 };
 	struct blocker bl;
 
-	add_vtext(&text, fmt, ap);
-	if (known_blocker(s, who, text.p))
-		return -EOPNOTSUPP;
+	if (known_blocker(s, who, text))
+		return;
 	bl.plugin = xstrdup(who);
 	bl.object = xstrdup(s->object);
-	bl.text = xstrdup(text.p);
+	bl.text = xstrdup(text);
 	bl.remedy = remedy ? xstrdup(remedy) : NULL;
 	*vec_push(&s->blockers) = bl;
 	blocker_line(&bl, s->phase, &line);
 	/* for check, the list of blockers is the result, not an error */
-	log_msg(s->mode == CR_MODE_CHECK ? CR_LOG_INFO : CR_LOG_ERROR, who, "%s", line.p);
+	log_msg(s->mode == CR_MODE_CHECK || s->collecting ? CR_LOG_INFO : CR_LOG_ERROR, who, "%s", line.p);
+}
+
+int vfail(struct session *s, int errnum, const char *fmt, va_list ap)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+	const char *who = s->plugin ? s->plugin : "core";
+	size_t place;
+
+	if (errnum <= 0)
+		errnum = errnum ? -errnum : EIO;
+	add_place(s, &b);
+	place = b.len;
+	add_vtext(&b, fmt, ap);
+	add_errno(&b, b.p + place, errnum);
+	if (s->collecting) {
+		add_blocker(s, who, b.p + place, NULL);
+		return -errnum;
+	}
+	log_msg(CR_LOG_ERROR, who, "%s", b.p);
+	if (!s->err.errnum) {
+		s->err.errnum = errnum;
+		s->err.plugin = xstrdup(who);
+		s->err.text = xstrdup(b.p);
+	}
+	return -errnum;
+}
+
+int (fail)(struct session *s, int errnum, const char *fmt, ...)
+{
+	va_list ap;
+	int err;
+
+	va_start(ap, fmt);
+	err = vfail(s, errnum, fmt, ap);
+	va_end(ap);
+	return err;
+}
+
+int vrefuse(struct session *s, const char *remedy, const char *fmt, va_list ap)
+{
+	_cleanup_buf_ struct buf text = { 0 };
+
+	add_vtext(&text, fmt, ap);
+	add_blocker(s, s->plugin ? s->plugin : "core", text.p, remedy);
 	return -EOPNOTSUPP;
 }
 

@@ -80,6 +80,8 @@ const struct cr_option *const core_options[] = {
 	/* check */
 	OPT("feature", NULL, CR_OPT_LIST, CHECK, "NAME", NULL,
 	    "Only tell, by the exit status too, whether the kernel has this feature; 'list' names them all."),
+	OPT("images", NULL, CR_OPT_STRING, CHECK, "DIR", NULL,
+	    "Check whether the images in DIR can be restored here and now: pids, files, ports, limits, plugins; without restoring anything."),
 	OPT("pid", NULL, CR_OPT_INT, CHECK, "PID", NULL,
 	    "Tell whether the tree of this process can be dumped, and everything that stands in the way, "
 	    "without stopping or changing it."),

@@ -72,6 +72,7 @@ struct session {
 	VEC(void *) allocations; /* core->alloc() */
 	VEC(struct id_space *) id_spaces;
 	bool reported; /* session_report() has printed */
+	bool collecting; /* check --images: what fail() is told goes among the blockers */
 };
 
 static inline struct session *session_of(struct cr_session *s)

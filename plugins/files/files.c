@@ -106,6 +106,7 @@ static const struct cr_file_kind reg_kind = {
 	.open = reg_open,
 	.wire = reg_wire,
 	.inherit_key = reg_inherit_key,
+	.check_image = reg_check_image,
 };
 
 static const struct cr_option *const options[] = {

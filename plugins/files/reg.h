@@ -116,6 +116,8 @@ int remap_is_link(struct cr_session *s, struct cr_file *f);
  * the plugin keeps; *ret_type the kind of remap.  1; 0 when f has none; -errno.
  */
 int remap_find(struct cr_session *s, struct cr_file *f, int *ret_fd, RemapType *ret_type);
+/* As remap_find(), without an effect: 1 when what f needs is there. */
+int remap_check(struct cr_session *s, struct cr_file *f);
 /* Takes the hard links away (a restore that succeeded), closes and frees everything. */
 void remap_done(struct cr_session *s, int error);
 
@@ -134,6 +136,7 @@ int ghost_fd(struct cr_session *s, uint32_t id);
 
 int reg_load(struct cr_session *s, struct cr_file *f, const void *data, size_t len);
 int reg_open(struct cr_session *s, struct cr_file *f, int *ret_fd);
+int reg_check_image(struct cr_session *s, struct cr_file *f);
 int reg_wire(struct cr_session *s, struct cr_file *f);
 int reg_inherit_key(struct cr_session *s, struct cr_file *f, char *buf, size_t size);
 /* The entry of f when f is a file object of ours that was loaded, else NULL. */

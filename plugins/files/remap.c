@@ -172,11 +172,32 @@ static int open_as(const char *link, const char *name, const struct stat *st)
 	return fd;
 }
 
+/* The file object with the path of a hard link; NULL, recorded: there is none. */
+static RegFileEntry *link_entry(struct cr_session *s, uint32_t target)
+{
+	struct cr_file *obj = s->core->file_by_id(s, target);
+	RegFileEntry *e = obj ? reg_entry(s, obj) : NULL;
+
+	if (!e)
+		cr_fail(s, EPROTO, "remap-fpath.img names file %u, which is not a regular file of the images", target);
+	return e;
+}
+
+/* The hard link itself, O_PATH; name is that of the deleted file. */
+static int open_link(struct cr_session *s, const RegFileEntry *e, const char *name)
+{
+	int fd = open(e->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd >= 0)
+		return fd;
+	return cr_fail(s, errno, "the hard link %s, which the dump made for the deleted file %s: %s",
+		       common_quote(s, e->name), common_quote(s, name), strerror(errno));
+}
+
 static int find_linked(struct cr_session *s, uint32_t target, const char *name, int *ret_fd)
 {
 	struct reg_state *st = reg_state(s);
-	struct cr_file *obj = s->core->file_by_id(s, target);
-	RegFileEntry *e = obj ? reg_entry(s, obj) : NULL;
+	RegFileEntry *e;
 	struct stat sb;
 	int fd, named;
 
@@ -185,13 +206,10 @@ static int find_linked(struct cr_session *s, uint32_t target, const char *name, 
 			*ret_fd = st->linked.v[i].fd;
 			return 0;
 		}
-	if (!e)
-		return cr_fail(s, EPROTO, "remap-fpath.img names file %u, which is not a regular file of the images",
-			       target);
-	fd = open(e->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	e = link_entry(s, target);
+	fd = e ? open_link(s, e, name) : -EPROTO;
 	if (fd < 0)
-		return cr_fail(s, errno, "the hard link %s, which the dump made for the deleted file %s: %s",
-			       common_quote(s, e->name), common_quote(s, name), strerror(errno));
+		return fd;
 	if (fstat(fd, &sb) == 0) {
 		named = open_as(e->name, name, &sb);
 		if (named >= 0) {
@@ -214,6 +232,36 @@ static int find_ghost(struct cr_session *s, uint32_t id, int *ret_fd)
 	return *ret_fd < 0 ? cr_fail(s, EPROTO, "deleted file %#x is not in the images", id) : 0;
 }
 
+static int unusable(struct cr_session *s, struct cr_file *f)
+{
+	return cr_fail(s, EOPNOTSUPP, "%s belonged to a process that was gone at the dump: it cannot be opened",
+		       common_quote(s, reg_entry(s, f)->name));
+}
+
+int remap_check(struct cr_session *s, struct cr_file *f)
+{
+	struct reg_state *st = reg_state(s);
+	uint32_t id = s->core->file_id(f);
+	int err = read_remaps(s);
+
+	for (size_t i = 0; err == 0 && i < st->remaps.n; i++) {
+		const struct reg_remap *m = &st->remaps.v[i];
+		_cleanup_fd_ int fd = -1;
+		RegFileEntry *e;
+
+		if (m->orig_id != id)
+			continue;
+		if (m->type == REMAP_TYPE__GHOST)
+			return 1;
+		if (m->type != REMAP_TYPE__LINKED)
+			return unusable(s, f);
+		e = link_entry(s, m->target);
+		fd = e ? open_link(s, e, reg_entry(s, f)->name) : -EPROTO;
+		return fd < 0 ? fd : 1;
+	}
+	return err;
+}
+
 int remap_find(struct cr_session *s, struct cr_file *f, int *ret_fd, RemapType *ret_type)
 {
 	struct reg_state *st = reg_state(s);
@@ -231,8 +279,7 @@ int remap_find(struct cr_session *s, struct cr_file *f, int *ret_fd, RemapType *
 		else if (m->type == REMAP_TYPE__LINKED)
 			err = find_linked(s, m->target, reg_entry(s, f)->name, ret_fd);
 		else
-			err = cr_fail(s, EOPNOTSUPP, "%s belonged to a process that was gone at the dump: it cannot be opened",
-				      common_quote(s, reg_entry(s, f)->name));
+			err = unusable(s, f);
 		return err ? err : 1;
 	}
 	return err;

@@ -212,6 +212,12 @@ static int open_checked(struct cr_session *s, const RegFileEntry *e, int pathfd,
 	return 0;
 }
 
+static int not_passed(struct cr_session *s, const RegFileEntry *e)
+{
+	return cr_fail(s, ENOENT, "%s comes from outside of the images: pass it with --inherit-fd fd[N]:%s",
+		       common_quote(s, e->name), common_quote(s, e->name + (e->name[0] == '/')));
+}
+
 int reg_open(struct cr_session *s, struct cr_file *f, int *ret_fd)
 {
 	struct reg_priv *p = s->core->file_priv(f);
@@ -221,8 +227,7 @@ int reg_open(struct cr_session *s, struct cr_file *f, int *ret_fd)
 	int remapped, pathfd;
 
 	if (e->has_ext && e->ext)
-		return cr_fail(s, ENOENT, "%s comes from outside of the images: pass it with --inherit-fd fd[N]:%s",
-			       common_quote(s, e->name), common_quote(s, e->name + (e->name[0] == '/')));
+		return not_passed(s, e);
 	remapped = remap_find(s, f, &pathfd, &type);
 	if (remapped < 0)
 		return remapped;
@@ -232,6 +237,27 @@ int reg_open(struct cr_session *s, struct cr_file *f, int *ret_fd)
 	if (fd < 0)
 		return cannot_open(s, e, errno);
 	return open_checked(s, e, fd, 1, ret_fd);
+}
+
+int reg_check_image(struct cr_session *s, struct cr_file *f)
+{
+	struct reg_priv *p = s->core->file_priv(f);
+	RegFileEntry *e = p->e;
+	_cleanup_fd_ int fd = -1;
+	struct stat st;
+	int kept;
+
+	if (e->has_ext && e->ext)
+		return not_passed(s, e);
+	kept = remap_check(s, f);
+	if (kept)
+		return MIN_OF(kept, 0);
+	fd = open(e->name, O_PATH | O_CLOEXEC | (e->flags & O_NOFOLLOW));
+	if (fd < 0)
+		return cannot_open(s, e, errno);
+	if (fstat(fd, &st))
+		return cr_fail(s, errno, "fstat of %s: %s", common_quote(s, e->name), strerror(errno));
+	return validate(s, e, fd, &st);
 }
 
 int reg_wire(struct cr_session *s, struct cr_file *f)

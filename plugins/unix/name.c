@@ -77,8 +77,8 @@ static int leave(int old)
 
 /* ---- paths ---- */
 
-/* A socket of the killed program may stand in the way. */
-static int clear_path(struct cr_session *s, const char *path)
+/* What is at path: nothing (0), a socket that nobody has (1); anything else cannot be replaced: -errno, recorded. */
+static int look_at_path(struct cr_session *s, const char *path)
 {
 	const char *text = common_quote(s, path);
 	struct stat st;
@@ -94,9 +94,17 @@ static int clear_path(struct cr_session *s, const char *path)
 	if (diag_bound(s, &st))
 		return cr_fail(s, EADDRINUSE, "a running program has the socket %s: end it (ss -xlp shows it) and restore again",
 			       text);
-	if (unlink(path))
-		return cr_fail(s, errno, "removing the old socket %s: %s", text, strerror(errno));
-	return 0;
+	return 1;
+}
+
+/* A socket of the killed program may stand in the way. */
+static int clear_path(struct cr_session *s, const char *path)
+{
+	int there = look_at_path(s, path);
+
+	if (there > 0 && unlink(path))
+		return cr_fail(s, errno, "removing the old socket %s: %s", common_quote(s, path), strerror(errno));
+	return MIN_OF(there, 0);
 }
 
 static int set_perms(struct cr_session *s, const char *path, const FilePermsEntry *p)
@@ -306,6 +314,36 @@ static int bind_abstract(struct cr_session *s, int fd, const UnixSkEntry *e, con
 	return cr_fail(s, errno, "binding a socket to %s: %s", unix_name_text(s, e->name.data, e->name.len), strerror(errno));
 }
 
+static int no_directory(struct cr_session *s, const UnixSkEntry *e, int err)
+{
+	return cr_fail(s, -err, "the directory %s, where a socket was bound: %s", common_quote(s, e->name_dir), strerror(-err));
+}
+
+int name_can_bind(struct cr_session *s, const UnixSkEntry *e)
+{
+	char path[PATH_BYTES + 1] = "";
+	struct sockaddr_un a;
+	socklen_t len = make_addr(&e->name, &a);
+	int old, err, back;
+
+	if (!e->name.len || (e->has_deleted && e->deleted))
+		return 0;
+	if (!is_path(&e->name)) {
+		/* it has the name for this moment only */
+		_cleanup_fd_ int fd = socket(AF_UNIX, e->type | SOCK_CLOEXEC, 0);
+
+		return fd < 0 ? -errno : bind_abstract(s, fd, e, &a, len);
+	}
+	memcpy(path, a.sun_path, PATH_BYTES);
+	err = enter(e->name_dir, &old);
+	if (err < 0)
+		no_directory(s, e, err);
+	else
+		err = MIN_OF(look_at_path(s, path), 0);
+	back = leave(old);
+	return err ? err : back;
+}
+
 int name_bind(struct cr_session *s, int fd, const UnixSkEntry *e)
 {
 	struct sockaddr_un a;
@@ -320,7 +358,7 @@ int name_bind(struct cr_session *s, int fd, const UnixSkEntry *e)
 		return bind_gone(s, fd, e, &a, len);
 	err = enter(e->name_dir, &old);
 	if (err < 0)
-		cr_fail(s, -err, "the directory %s, where a socket was bound: %s", common_quote(s, e->name_dir), strerror(-err));
+		no_directory(s, e, err);
 	else
 		err = bind_path(s, fd, e, &a, len);
 	back = leave(old);

@@ -110,6 +110,11 @@ int unix_key(struct cr_session *s, struct cr_file *f, char *buf, size_t size)
 	return 0;
 }
 
+int unix_check_image(struct cr_session *s, struct cr_file *f)
+{
+	return name_can_bind(s, usk_of(s, f)->e);
+}
+
 /* ---- who belongs to whom ---- */
 
 static UnixPeerEntry *outside_peer(struct cr_session *s, const struct usk *u)

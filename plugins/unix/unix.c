@@ -57,6 +57,7 @@ static const struct cr_file_kind unix_kind = {
 	.open = unix_open,
 	.wire = unix_wire,
 	.inherit_key = unix_key,
+	.check_image = unix_check_image,
 };
 static const struct cr_file_kind *const unix_kinds[] = { &unix_kind, NULL };
 static const struct cr_option *const unix_options[] = { &option_external, NULL };

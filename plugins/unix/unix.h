@@ -170,6 +170,8 @@ int creds_call(struct cr_session *s, const struct sk_cred *c, int (*fn)(void *ar
 int name_check(struct cr_session *s, const ProtobufCBinaryData *name);
 /* Gives fd the name of e, with owner and mode of its file.  0 or -errno recorded. */
 int name_bind(struct cr_session *s, int fd, const UnixSkEntry *e);
+/* Whether name_bind() could do it, without an effect that lasts. 0 or -errno, recorded. */
+int name_can_bind(struct cr_session *s, const UnixSkEntry *e);
 /*
  * Connects client, and makes the other end of the connection as accept(2) does, with the name of server,
  * which is nobody's any more: in a root directory of its own, where nobody sees the listening socket that it
@@ -205,5 +207,6 @@ int unix_load(struct cr_session *s, struct cr_file *f, const void *data, size_t 
 int unix_open(struct cr_session *s, struct cr_file *f, int *ret_fd);
 int unix_wire(struct cr_session *s, struct cr_file *f);
 int unix_key(struct cr_session *s, struct cr_file *f, char *buf, size_t size);
+int unix_check_image(struct cr_session *s, struct cr_file *f);
 
 #endif
