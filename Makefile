@@ -22,6 +22,7 @@ include mk/plugins.mk
 include mk/core.mk
 -include $(wildcard mk/local-*.mk)
 include mk/tests.mk
+include mk/apps.mk
 include mk/fuzz.mk
 include mk/lint.mk
 include mk/install.mk
