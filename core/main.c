@@ -16,9 +16,12 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "fault.h"
 #include "image.h"
 #include "options.h"
 #include "plugin.h"
+#include "rights.h"
+#include "signals.h"
 
 #define COMPAT_VERSION "4.2" /* of the command line, the protocol and the images */
 
@@ -35,6 +38,9 @@ static const struct command commands[] = {
 	{ "plugins", "list the plugins, what they claim and why some are disabled", 0, CMD_LISTS_PLUGINS, cmd_plugins },
 	{ "show", "print image files", 0, CMD_ARGS, cmd_show },
 	{ "recover", "undo what dumps left behind whose engine and warden were both killed", 0, 0, cmd_recover },
+	{ "cpuinfo", "dump: write what this CPU can do to cpuinfo.img; check: compare it with this CPU", 0,
+	  CMD_ENGINE | CMD_ARGS, cmd_cpuinfo },
+	{ "keygen", "make keys to sign images or to encrypt them: keygen sign|encrypt FILE", 0, CMD_ARGS, cmd_keygen },
 	{ "man-options", "print the options as a part of the manual page", 0, CMD_HIDDEN, cmd_man_options },
 };
 
@@ -182,13 +188,21 @@ static int run(struct options *o, struct plugins *plugins, int argc, char **argv
 		log_error("unknown command %s; see %s --help", argv[0], program_invocation_short_name);
 		return -EINVAL;
 	}
-	err = close_fds(o);
+	err = c->mode ? 0 : rights_settle(false);
+	if (!err)
+		err = close_fds(o);
+	if (!err && opt_str(o, "fault"))
+		err = fault_set(opt_str(o, "fault"));
 	if (err)
 		return err;
 	s = session_new(c->mode, o);
 	s->plugins = plugins;
+	if (c->flags & CMD_ENGINE)
+		signals_catch(s);
 	err = run_command(s, c, argc - 1, argv + 1);
+	signals_catch(NULL);
 	session_free(s);
+	fault_report(stdout);
 	return err;
 }
 
@@ -204,8 +218,10 @@ int main(int argc, char **argv)
 	mallopt(M_TRIM_THRESHOLD, 16 << 20);
 	mallopt(M_TOP_PAD, 1 << 20);
 	open_std_fds();
-	signal(SIGPIPE, SIG_IGN);
+	signals_init();
 	log_init();
+	if (rights_settle(true))
+		return EXIT_FAILURE;
 	raise_file_limit();
 	o = options_new();
 	err = options_parse_early(o, argc, argv);
@@ -221,8 +237,10 @@ int main(int argc, char **argv)
 		err = run(o, plugins, nplain, plain);
 	else if (plugins && plugins->error)
 		log_error("%s", plugins->error);
-	if (fflush(stdout) || ferror(stdout))
-		err = err ? err : -EIO;
+	if ((fflush(stdout) || ferror(stdout)) && err >= 0) {
+		fprintf(stderr, "%s: cannot write to standard output\n", program_invocation_short_name);
+		err = -EIO;
+	}
 	log_close();
 	free(plain);
 	options_free(o);

@@ -9,8 +9,10 @@
 
 #include "fd/files_priv.h"
 #include "image.h"
+#include "kinds.h"
 #include "mem.h"
 #include "options.h"
+#include "phase.h"
 #include "plugin.h"
 #include "restore/restore.h"
 #include "services.h"
@@ -40,8 +42,10 @@ static int svc_fail(struct cr_session *cs, int errnum, const char *fmt, ...)
 static int svc_refuse(struct cr_session *cs, const char *remedy, const char *fmt, ...)
 {
 	va_list ap;
-	int err;
+	int err = service_misused(session_of(cs), SVC_REFUSE, "refuse");
 
+	if (err < 0)
+		return err;
 	va_start(ap, fmt);
 	err = vrefuse(session_of(cs), remedy, fmt, ap);
 	va_end(ap);
@@ -105,7 +109,10 @@ static uint32_t svc_id(struct cr_session *cs, const char *space, const void *key
 static int svc_img_append(struct cr_session *cs, const struct cr_img_type *type, uint64_t id, const void *data, size_t len)
 {
 	struct session *s = session_of(cs);
+	int err = service_misused(s, SVC_IMG_WRITE, "img_append");
 
+	if (err < 0)
+		return err;
 	if (s->plugins && s->plugins->current)
 		s->plugins->current->wrote = true;
 	return img_append(s, type, id, data, len);
@@ -113,27 +120,37 @@ static int svc_img_append(struct cr_session *cs, const struct cr_img_type *type,
 
 static int svc_img_raw(struct cr_session *cs, const struct cr_img_type *type, uint64_t id, const void *data, size_t len)
 {
-	return img_raw(session_of(cs), type, id, data, len);
+	int err = service_misused(session_of(cs), SVC_IMG_WRITE, "img_raw");
+
+	return err < 0 ? err : img_raw(session_of(cs), type, id, data, len);
 }
 
 static int svc_img_raw_fd(struct cr_session *cs, const struct cr_img_type *type, uint64_t id, int fd, uint64_t off, uint64_t len)
 {
-	return img_raw_fd(session_of(cs), type, id, fd, off, len);
+	int err = service_misused(session_of(cs), SVC_IMG_WRITE, "img_raw_fd");
+
+	return err < 0 ? err : img_raw_fd(session_of(cs), type, id, fd, off, len);
 }
 
 static int svc_img_open(struct cr_session *cs, const struct cr_img_type *type, uint64_t id, struct cr_reader **ret)
 {
-	return img_open(session_of(cs), type, id, ret);
+	int err = service_misused(session_of(cs), SVC_IMG_READ, "img_open");
+
+	return err < 0 ? err : img_open(session_of(cs), type, id, ret);
 }
 
 static int svc_shmem_dump(struct cr_session *cs, int fd, const struct stat *st, uint64_t size, uint32_t *ret_shmid)
 {
-	return shmem_dump(session_of(cs), fd, st, size, ret_shmid);
+	int err = service_misused(session_of(cs), SVC_IMG_WRITE, "shmem_dump");
+
+	return err < 0 ? err : shmem_dump(session_of(cs), fd, st, size, ret_shmid);
 }
 
 static int svc_shmem_fill(struct cr_session *cs, int fd, uint32_t shmid, uint64_t size)
 {
-	return shmem_fill(session_of(cs), fd, shmid, size);
+	int err = service_misused(session_of(cs), SVC_IMG_READ, "shmem_fill");
+
+	return err < 0 ? err : shmem_fill(session_of(cs), fd, shmid, size);
 }
 
 static uint32_t svc_file_id(const struct cr_file *f)
@@ -159,8 +176,10 @@ static const struct cr_file_info *svc_file_info(const struct cr_file *f)
 static int svc_file_message(struct cr_session *cs, struct cr_file *cf, const void *data, size_t len)
 {
 	struct file *f = file_of(cf);
+	int err = service_misused(session_of(cs), SVC_FILE_MESSAGE, "file_message");
 
-	(void)cs;
+	if (err < 0)
+		return err;
 	free(f->msg);
 	f->msg = xcalloc(1, len + 1);
 	f->msg_len = len;
@@ -173,6 +192,9 @@ static void svc_file_fown(struct cr_session *cs, struct cr_file *cf, struct cr_f
 {
 	struct session *s = session_of(cs);
 
+	memset(ret, 0, sizeof(*ret));
+	if (service_misused(s, SVC_FILE_FOWN, "file_fown") < 0)
+		return;
 	*ret = file_of(cf)->fown;
 	/* as the tree sees the pid; negative: a process group */
 	if (ret->pid)
@@ -188,8 +210,10 @@ static void svc_file_fown(struct cr_session *cs, struct cr_file *cf, struct cr_f
 static int svc_file_set_fown(struct cr_session *cs, struct cr_file *cf, const struct cr_fown *fown)
 {
 	struct file *f = file_of(cf);
+	int err = service_misused(session_of(cs), SVC_FILE_SET_FOWN, "file_set_fown");
 
-	(void)cs;
+	if (err < 0)
+		return err;
 	f->set_fown = *fown;
 	f->has_fown = true;
 	return 0;
@@ -198,8 +222,10 @@ static int svc_file_set_fown(struct cr_session *cs, struct cr_file *cf, const st
 static int svc_file_collect(struct cr_session *cs, struct cr_task *t, int fd, struct cr_file **ret)
 {
 	struct file *f;
-	int err = files_collect_fd(session_of(cs), task_of(t), fd, CR_SRC_PLUGIN, &f);
+	int err = service_misused(session_of(cs), SVC_FILE_COLLECT, "file_collect");
 
+	if (err == 0)
+		err = files_collect_fd(session_of(cs), task_of(t), fd, CR_SRC_PLUGIN, &f);
 	if (err == 0)
 		*ret = cr_file_of(f);
 	return err;
@@ -212,16 +238,33 @@ static struct cr_file *svc_file_by_id(struct cr_session *cs, uint32_t id)
 
 static int svc_file_need(struct cr_session *cs, struct cr_file *f, struct cr_file *dep)
 {
+	int err = service_misused(session_of(cs), SVC_FILE_NEED, "file_need");
+
+	if (err < 0)
+		return err;
 	if (f == dep)
 		return fail(session_of(cs), ELOOP, "file %u needs itself", file_of(f)->id);
 	*vec_push(&file_of(f)->needs) = file_of(dep);
 	return 0;
 }
 
+static int svc_file_use(struct cr_session *cs, struct cr_file *f, struct cr_file *dep)
+{
+	int err = service_misused(session_of(cs), SVC_FILE_USE, "file_use");
+
+	if (err < 0)
+		return err;
+	file_uses(file_of(f), file_of(dep));
+	return 0;
+}
+
 static int svc_file_opened(struct cr_session *cs, struct cr_file *cf, int fd)
 {
 	struct file *f = file_of(cf);
+	int err = service_misused(session_of(cs), SVC_FILE_OPENED, "file_opened");
 
+	if (err < 0)
+		return err;
 	if (f->fd >= 0)
 		return fail(session_of(cs), EEXIST, "file %u is open already", f->id);
 	fd = files_high_fd(session_of(cs), fd);
@@ -233,7 +276,7 @@ static int svc_file_opened(struct cr_session *cs, struct cr_file *cf, int fd)
 
 static int svc_file_fd(const struct cr_file *f)
 {
-	return file_of(f)->fd;
+	return file_of(f)->late ? -1 : file_of(f)->fd;
 }
 
 static int svc_file_slot(struct cr_session *cs, const struct cr_file *cf, size_t i, struct cr_task **ret_task, int *ret_fd)
@@ -316,29 +359,135 @@ static struct cr_task *svc_task_by_vpid(struct cr_session *cs, pid_t vpid)
 
 static int svc_task_read(struct cr_session *cs, struct cr_task *t, uint64_t addr, void *buf, size_t len)
 {
-	(void)cs;
-	return tree_read(task_of(t), addr, buf, len);
+	int err = service_misused(session_of(cs), SVC_TASK_READ, "task_read");
+
+	return err < 0 ? err : tree_read(task_of(t), addr, buf, len);
 }
 
 static int svc_plan_data(struct cr_session *cs, struct cr_task *t, const void *data, size_t len, uint64_t *ret_addr)
 {
-	return restore_queue_data(session_of(cs), task_of(t), data, len, ret_addr);
+	int err = service_misused(session_of(cs), SVC_PLAN, "plan_data");
+
+	return err < 0 ? err : restore_queue_data(session_of(cs), task_of(t), data, len, ret_addr);
 }
 
 static int svc_plan_syscall(struct cr_session *cs, struct cr_task *t, uint32_t stage, long nr,
 			    const struct cr_arg args[6], uint32_t want)
 {
-	return restore_queue_syscall(session_of(cs), task_of(t), stage, nr, args, want);
+	int err = service_misused(session_of(cs), SVC_PLAN, "plan_syscall");
+
+	return err < 0 ? err : restore_queue_syscall(session_of(cs), task_of(t), stage, nr, args, want);
 }
 
 static int svc_undo(struct cr_session *cs, uint32_t op, int fd, const char *text, int always)
 {
-	return warden_undo(session_of(cs), op, fd, text, always);
+	int err = service_misused(session_of(cs), SVC_UNDO, "undo");
+	_cleanup_free_ char *own = xasprintf("%s %s", session_of(cs)->plugin ? session_of(cs)->plugin : "core", text);
+
+	return err < 0 ? err : warden_undo(session_of(cs), op, fd, op == CR_UNDO_PLUGIN ? own : text, always);
 }
 
 static int svc_high_fd(struct cr_session *cs, int fd)
 {
-	return files_high_fd(session_of(cs), fd);
+	int err = service_misused(session_of(cs), SVC_HIGH_FD, "high_fd");
+
+	return err < 0 ? err : files_high_fd(session_of(cs), fd);
+}
+
+static int svc_file_is_late(const struct cr_file *f)
+{
+	return file_of(f)->late;
+}
+
+static const struct cr_vma_info *svc_vma_info(const struct cr_vma *v)
+{
+	return &mapping_of(v)->info;
+}
+
+static void *svc_vma_priv(struct cr_vma *v)
+{
+	return mapping_of(v)->priv;
+}
+
+static const char *svc_vma_kind(const struct cr_vma *v)
+{
+	return mapping_of(v)->kind->name;
+}
+
+static int svc_vma_message(struct cr_session *cs, struct cr_vma *v, const void *data, size_t len)
+{
+	int err = service_misused(session_of(cs), SVC_VMA_MESSAGE, "vma_message");
+
+	if (err == 0)
+		mapping_set_message(mapping_of(v), data, len);
+	return err;
+}
+
+static struct cr_vma *svc_vma_next(struct cr_session *cs, struct cr_vma *prev)
+{
+	return cr_vma_of(mapping_next(session_of(cs), mapping_of(prev)));
+}
+
+static int svc_vma_stored(struct cr_session *cs, struct cr_vma *v, uint64_t off, void *buf, size_t len)
+{
+	int err = service_misused(session_of(cs), SVC_VMA_STORED, "vma_stored");
+
+	return err < 0 ? err : mapping_stored(session_of(cs), mapping_of(v), off, buf, len);
+}
+
+static int svc_plan_call(struct cr_session *cs, struct cr_task *t, uint32_t stage, long nr, const struct cr_arg args[6],
+			 uint32_t want, uint64_t *ret_addr)
+{
+	int err = service_misused(session_of(cs), SVC_PLAN, "plan_call");
+
+	return err < 0 ? err : restore_queue_call(session_of(cs), task_of(t), stage, nr, args, want, ret_addr);
+}
+
+static int svc_plan_write(struct cr_session *cs, struct cr_task *t, uint32_t stage, uint64_t to, const void *data,
+			  size_t len)
+{
+	int err = service_misused(session_of(cs), SVC_PLAN, "plan_write");
+
+	return err < 0 ? err : restore_queue_write(session_of(cs), task_of(t), stage, to, data, len);
+}
+
+static int svc_task_call(struct cr_session *cs, struct cr_task *ct, size_t i, long nr, const uint64_t args[6],
+			 int64_t *ret_result)
+{
+	struct task *t = task_of(ct);
+	struct inject_call call = { .nr = nr };
+	int err = service_misused(session_of(cs), SVC_TASK_READ, "task_call");
+
+	if (err < 0)
+		return err;
+	if (i >= t->threads.n)
+		return -ENOENT;
+	memcpy(call.args, args, sizeof(call.args));
+	err = warden_inject(session_of(cs), task_pid(t), thread_tid(t->threads.v[i]), &call, 1);
+	if (err == 0)
+		*ret_result = call.ret;
+	return err;
+}
+
+static int svc_plan_place(struct cr_session *cs, struct cr_vma *v, uint32_t stage, long nr, const struct cr_arg args[6])
+{
+	int err = service_misused(session_of(cs), SVC_PLAN, "plan_place");
+
+	return err < 0 ? err : restore_queue_place(session_of(cs), mapping_of(v), stage, nr, args);
+}
+
+static int svc_file_set_own(struct cr_session *cs, struct cr_file *f)
+{
+	int err = service_misused(session_of(cs), SVC_FILE_OWN, "file_set_own");
+
+	if (err == 0)
+		file_of(f)->own = true;
+	return err;
+}
+
+static int svc_file_own(const struct cr_file *f)
+{
+	return file_of(f)->own;
 }
 
 const struct cr_core core_services = {
@@ -395,4 +544,18 @@ const struct cr_core core_services = {
 	.plan_syscall = svc_plan_syscall,
 	.undo = svc_undo,
 	.high_fd = svc_high_fd,
+	.vma_info = svc_vma_info,
+	.vma_priv = svc_vma_priv,
+	.vma_kind = svc_vma_kind,
+	.vma_message = svc_vma_message,
+	.vma_next = svc_vma_next,
+	.vma_stored = svc_vma_stored,
+	.plan_call = svc_plan_call,
+	.plan_write = svc_plan_write,
+	.file_set_own = svc_file_set_own,
+	.file_own = svc_file_own,
+	.plan_place = svc_plan_place,
+	.task_call = svc_task_call,
+	.file_use = svc_file_use,
+	.file_is_late = svc_file_is_late,
 };

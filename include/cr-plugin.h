@@ -18,7 +18,7 @@
  *  5. No enum and no bool in a struct field: fixed-width integers only.
  *
  * Where hooks run
- *  Every hook runs in the engine process E, which is single-threaded while hooks
+ *  Every hook but undo() runs in the engine process E, which is single-threaded while hooks
  *  run.  Plugin code never runs inside a task of the user, neither at dump nor at
  *  restore: what a restored task has to do itself is queued as data in its plan
  *  (plan_syscall) and executed by the restorer blob.  "frozen" below says whether
@@ -56,6 +56,7 @@ extern "C" {
 struct cr_core;   /* the engine's services, below */
 struct cr_task;   /* a process; its threads belong to it */
 struct cr_file;   /* an open file description, shared by descriptor slots */
+struct cr_vma;    /* a mapping that a plugin has claimed */
 struct cr_reader; /* an image that is being read */
 
 /* One dump, restore or check; replaces globals. Private fields follow. */
@@ -68,6 +69,7 @@ struct cr_session {
 enum {
 	CR_OK = 0,
 	CR_AGAIN = 1, /* open() only: something else must be opened first */
+	CR_LATE = 2,  /* open() only: open_late() does it, when the processes of the tree exist */
 };
 
 /* What match() answers; never mixed with errors. */
@@ -171,8 +173,20 @@ struct cr_fown {
 /* ---- claimed kinds: exactly one owner an object ---- */
 
 /*
+ * The namespaces in which the hooks of an object have to run.  Declared for each kind, so that the engine can bring
+ * them there; an engine that cannot do so for a value does not load the plugin.  This one knows CR_CTX_HOST only.
+ */
+enum cr_context {
+	CR_CTX_HOST = 0, /* those of the engine */
+	CR_CTX_NET,	 /* the network namespace of the task that has the object */
+	CR_CTX_MNT,	 /* its mount namespace, and its root */
+	CR_CTX_IPC,
+	CR_CTX_USER, /* its user namespace, with all capabilities there and none outside */
+};
+
+/*
  * Life of a file object at dump:    match -> [check] -> dump
- *                    at restore:    load -> open (until not CR_AGAIN) -> wire
+ *                    at restore:    load -> open (until not CR_AGAIN) -> wire [-> open_late]
  * Descriptor numbers are the engine's business.
  */
 struct cr_file_kind {
@@ -217,12 +231,86 @@ struct cr_file_kind {
 	 */
 	int (*inherit_key)(struct cr_session *s, struct cr_file *f, char *buf, size_t size);
 	/*
+	 * Create the description, after open() has said CR_LATE: every process of the tree exists now, those that
+	 * will be zombies still alive; their other threads do not.  file_fd() of such an object is -1 until then,
+	 * yet CR_ARG_FILE may name it, and it is in place at CR_STAGE_WIRE.  E; the tasks wait.
+	 */
+	int (*open_late)(struct cr_session *s, struct cr_file *f, int *ret_fd);
+	uint32_t context; /* enum cr_context: where the hooks from dump() on run */
+	uint32_t pad;
+	/*
 	 * check --images: report with fail() each thing that would keep open() or wire() from
 	 * succeeding here and now; whatever fail() is told is collected, none stops the check.
 	 * Must not change anything: no file is made, no name or port is kept.  Not called for an
 	 * object that provide() would supply.  E, after load() of all files, no task.
 	 */
 	int (*check_image)(struct cr_session *s, struct cr_file *f);
+};
+
+/* ---- claimed mappings: at most one owner a mapping ---- */
+
+/*
+ * All that match() may look at; strings live as long as the mapping object.  At restore only what the
+ * image has: start, end, pgoff, prot, flags, task; path and vmflags are "".
+ */
+struct cr_vma_info {
+	size_t size;
+	uint64_t start, end, pgoff; /* bytes */
+	uint64_t ino;		    /* of the file behind it, 0: none */
+	uint64_t dev;		    /* its device, as makedev(3) makes it */
+	uint32_t prot;		    /* PROT_* */
+	uint32_t flags;		    /* MAP_SHARED or MAP_PRIVATE, MAP_NORESERVE, MAP_LOCKED, … */
+	const char *path;	    /* last column of /proc/PID/maps, "" for none */
+	const char *vmflags;	    /* VmFlags of /proc/PID/smaps: " rd wr mr mw me ", each between blanks */
+	struct cr_task *task;
+};
+
+enum cr_vma_flag {
+	/*
+	 * The engine dumps and makes the mapping as if nobody had claimed it: contents, protection, advice.
+	 * The kind only adds what it lacks, in plan().
+	 */
+	CR_VMA_KEEP = 1,
+	/* The contents are kept by the engine: vma_stored() gives them back. */
+	CR_VMA_CONTENTS = 2,
+	/* With CR_VMA_KEEP: pages of zeros that are there are dumped too, for it matters whether a page is there. */
+	CR_VMA_EXACT = 4,
+};
+
+/*
+ * A kind of mapping that the engine cannot make itself: rings, device memory.
+ *
+ * Life at dump: match -> [check] -> dump;  at restore: load -> plan.
+ *
+ * At restore the engine keeps the address range free with a mapping without access,
+ * until a call queued by plan() puts the real one in its place (MAP_FIXED, MREMAP_FIXED, SHM_REMAP).
+ * Advice (DONTFORK, DONTDUMP) and locks are the engine's business.
+ */
+struct cr_vma_kind {
+	size_t size;
+	const char *name;   /* "aio-ring" */
+	uint32_t status;    /* bit of vma_entry.status that means this kind; 0: kept under the kind's name */
+	uint32_t field;	    /* field number of its message in mm_entry; 0: an image of the engine keeps the message */
+	uint32_t flags;	    /* enum cr_vma_flag */
+	uint32_t pad;
+	size_t priv_size;   /* zeroed bytes an object, see vma_priv() */
+	const char *covers; /* VmFlags that would be in the engine's way and that the kind takes care of: "um uw" */
+
+	/* Pure: looks only at *info.  Returns enum cr_claim.  E; frozen or not. */
+	int (*match)(const struct cr_vma_info *info);
+	/*
+	 * Report what would keep dump() from succeeding, each with refuse(); must not change anything.
+	 * All file objects are known (file_next()), not yet dumped.  E; check: running, dump: frozen.
+	 */
+	int (*check)(struct cr_session *s, struct cr_vma *v, const struct cr_vma_info *info);
+	/* Encode what is needed and hand it over with vma_message(); none: an empty one.  E, frozen. */
+	int (*dump)(struct cr_session *s, struct cr_vma *v, const struct cr_vma_info *info);
+	/* Decode and check; the files are loaded (file_by_id()).  No effects.  E, no task yet. */
+	int (*load)(struct cr_session *s, struct cr_vma *v, const void *data, size_t len);
+	/* All files are open.  Queue the calls that make the mapping in vma_info()->task.  E, no task yet. */
+	int (*plan)(struct cr_session *s, struct cr_vma *v);
+	uint32_t context; /* enum cr_context */
+	uint32_t pad2;
 };
 
 /* State of a task that nobody claims; each plugin owns its image.  All in E. */
@@ -287,6 +375,27 @@ struct cr_plugin {
 	 * more.  Must not change anything.  check: tree running, dump: frozen.
 	 */
 	int (*check)(struct cr_session *s);
+
+	const struct cr_vma_kind *const *vmas;
+
+	/*
+	 * Broadcast, restore: everything has succeeded, scripts included; the tasks run next.  For what
+	 * must not be undone by a restore that fails.
+	 */
+	int (*resume)(struct cr_session *s);
+	/*
+	 * Replays an undo record CR_UNDO_PLUGIN.  Runs without a session in a short-lived process of its own,
+	 * when the engine may be dead; fd: a duplicate of the record's, -1 in `stasis recover`, when nothing of
+	 * the dump is left but text.  What is to be undone may not have happened.  0 or -errno.
+	 */
+	int (*undo)(int fd, const char *text);
+
+	/*
+	 * Capabilities that some of its objects need beyond CAP_CHECKPOINT_RESTORE and CAP_SYS_PTRACE, and for
+	 * what: "CAP_NET_ADMIN: TCP connections".  Shown by `stasis plugins`; the plugin itself names the
+	 * object that lacks one.
+	 */
+	const char *const *caps;
 };
 
 /* ---- plans: work that a restored task does itself ---- */
@@ -296,11 +405,17 @@ enum cr_stage {
 	CR_STAGE_SESSION = 1, /* session, group, helpers done; engine descriptors still open */
 	CR_STAGE_WIRE,	      /* the task's descriptor table is final; engine descriptors open too */
 	CR_STAGE_LATE,	      /* memory final, before credentials */
+	/*
+	 * The leading thread has its credentials and limits; only the task's own descriptors are there, no
+	 * engine's (CR_FILE).  For what the kernel lets act under the credentials of its maker for ever.
+	 */
+	CR_STAGE_OWN,
 };
 
 enum cr_arg_tag {
 	CR_ARG_IMM = 0, /* val as it is */
 	CR_ARG_FILE,	/* the engine-side descriptor of the file object *file */
+	CR_ARG_LOAD,	/* the 64 bits at address val of the task when the call is made */
 };
 struct cr_arg {
 	uint64_t val;
@@ -310,6 +425,7 @@ struct cr_arg {
 };
 #define CR_IMM(v) { (uint64_t)(v), NULL, CR_ARG_IMM, 0 }
 #define CR_FILE(f) { 0, (f), CR_ARG_FILE, 0 }
+#define CR_LOAD(addr) { (uint64_t)(addr), NULL, CR_ARG_LOAD, 0 }
 
 enum cr_want {
 	CR_WANT_ZERO = 0, /* result must be 0 */
@@ -323,6 +439,12 @@ enum cr_undo_op {
 	CR_UNDO_UNLINK = 1, /* unlinkat(fd, text, 0) */
 	CR_UNDO_RMDIR,	    /* unlinkat(fd, text, AT_REMOVEDIR) */
 	CR_UNDO_WRITE,	    /* write(fd, text) */
+	/*
+	 * Integer options of the socket fd: text is "LEVEL NAME VALUE", decimal, as often as needed, set in that
+	 * order.  Not when the tree is killed, always or not: the socket dies as it is.
+	 */
+	CR_UNDO_SOCKOPT,
+	CR_UNDO_PLUGIN, /* the plugin's undo(fd, text) */
 };
 
 /* ---- services: valid in every hook unless said otherwise ---- */
@@ -475,6 +597,52 @@ struct cr_core {
 	 * The engine does this itself for what open() and file_opened() give it.
 	 */
 	int (*high_fd)(struct cr_session *s, int fd);
+
+	/* Restore: f will be made by open_late() and is not there yet; 1 or 0. */
+	int (*file_is_late)(const struct cr_file *f);
+
+	/* -- claimed mappings -- */
+
+	const struct cr_vma_info *(*vma_info)(const struct cr_vma *v);
+	void *(*vma_priv)(struct cr_vma *v);
+	const char *(*vma_kind)(const struct cr_vma *v); /* name of its kind */
+	/* dump(): the encoded message of v (copied). */
+	int (*vma_message)(struct cr_session *s, struct cr_vma *v, const void *data, size_t len);
+	/* Next claimed mapping after prev (NULL: the first), by task, then address; NULL at the end. */
+	struct cr_vma *(*vma_next)(struct cr_session *s, struct cr_vma *prev);
+	/* plan(): len bytes of what a mapping with CR_VMA_CONTENTS had at off.  0 or -errno recorded. */
+	int (*vma_stored)(struct cr_session *s, struct cr_vma *v, uint64_t off, void *buf, size_t len);
+
+	/* -- plans, more (restore: as plan_syscall, and cr_vma_kind.plan) -- */
+
+	/* As plan_syscall; *ret_addr is where the task (and every other one) finds the result: for CR_LOAD(). */
+	int (*plan_call)(struct cr_session *s, struct cr_task *t, uint32_t stage, long nr,
+			 const struct cr_arg args[6], uint32_t want, uint64_t *ret_addr);
+	/* Queue: t writes these bytes (copied) to its address to. */
+	int (*plan_write)(struct cr_session *s, struct cr_task *t, uint32_t stage, uint64_t to,
+			  const void *data, size_t len);
+	/*
+	 * load(): f is made by its task at CR_STAGE_OWN: what open() gives only holds its place.  What others
+	 * tie to it (epoll) has to come later too, and finds that out with file_own(), which answers 1.
+	 */
+	int (*file_set_own)(struct cr_session *s, struct cr_file *f);
+	int (*file_own)(const struct cr_file *f);
+	/*
+	 * plan(): queue the call that maps v, for what the kernel maps nowhere but where it wants (mmap(2) with an
+	 * address of 0): the range of v is all the room that the task has then.  Its result must be v's start.
+	 */
+	int (*plan_place)(struct cr_session *s, struct cr_vma *v, uint32_t stage, long nr, const struct cr_arg args[6]);
+	/*
+	 * Dump, frozen: the i-th thread of t (0: the leading one) makes a call that changes nothing and has no
+	 * pointers; *ret_result as the kernel gives it, -errno.  -ENOENT (not recorded): no such thread.
+	 */
+	int (*task_call)(struct cr_session *s, struct cr_task *t, size_t i, long nr, const uint64_t args[6],
+			 int64_t *ret_result);
+	/*
+	 * load(), open(): dep is restored when f is, in any order: what f needs in the end, not to be opened (a descriptor
+	 * in its queue, which may hold f in its own).
+	 */
+	int (*file_use)(struct cr_session *s, struct cr_file *f, struct cr_file *dep);
 };
 
 #define CR_HAS(core, field) \

@@ -33,11 +33,11 @@ void cleanup_dir(DIR **d)
 
 static void *out_of_memory(void)
 {
-	static const char text[] = "out of memory\n";
+	static const char text[] = "Error (core): out of memory; see ulimit -v, and memory.max of the cgroup\n";
 
 	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
-		abort();
-	abort();
+		_exit(EXIT_FAILURE);
+	_exit(EXIT_FAILURE);
 }
 
 void *xcalloc(size_t n, size_t size)
@@ -186,17 +186,17 @@ int pwrite_full(int fd, const void *buf, size_t len, off_t off)
 int read_file(int dirfd, const char *path, struct buf *b)
 {
 	_cleanup_fd_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	char some[8192]; /* most are smaller, and many are kept: no room for more than there is */
 	ssize_t n;
 
 	if (fd < 0)
 		return -errno;
+	buf_add(b, some, 0);
 	do {
-		buf_reserve(b, 65536);
-		n = read(fd, b->p + b->len, b->cap - b->len - 1);
+		n = read(fd, some, sizeof(some));
 		if (n > 0)
-			b->len += n;
+			buf_add(b, some, n);
 	} while (n > 0 || (n < 0 && errno == EINTR));
-	b->p[b->len] = 0;
 	return n < 0 ? -errno : 0;
 }
 

@@ -30,7 +30,7 @@ void cleanup_dir(DIR **d);
 #define _cleanup_file_ __attribute__((cleanup(cleanup_file)))
 #define _cleanup_dir_ __attribute__((cleanup(cleanup_dir)))
 
-/* Allocation that cannot fail: prints a line and aborts the process when memory is out. */
+/* Allocation that cannot fail: prints a line and ends the process when memory is out; the warden then undoes everything. */
 __attribute__((returns_nonnull)) void *xcalloc(size_t n, size_t size);
 __attribute__((returns_nonnull)) void *xrealloc(void *p, size_t bytes);
 __attribute__((returns_nonnull)) char *xstrdup(const char *s);

@@ -5,7 +5,7 @@ CORE_SRCS := $(filter-out %_test.c core/blob/blob.c core/main.c,$(wildcard core/
 CORE_OBJS := $(patsubst %,$(BUILD)/%.o,$(basename $(CORE_SRCS))) $(PROTO_CORE:.c=.o)
 CORE_INC  := -Icore $(patsubst %/,-I%,$(sort $(dir $(wildcard core/*/*.h)))) -I$(BUILD)/proto
 CORE_DEFS := -DSTASIS_VERSION='"$(VERSION)"' -DPLUGIN_DIR='"$(PLUGINDIR)"' -DBLOB_BIN='"$(BUILD)/blob/blob.bin"'
-CORE_LIBS += -lprotobuf-c -lcap -lelf -ldl -lpthread
+CORE_LIBS += -lprotobuf-c -lsodium -lcap -lelf -ldl -lpthread
 
 $(BUILD)/core/%.o: core/%.c | $(PROTO_CORE)
 	@mkdir -p $(@D)

@@ -1,7 +1,7 @@
 # What building and testing need, as Debian 12 packages.
 ## make deps         install what is needed to build and test (Debian, as root)
 
-DEPS := gcc g++ make binutils libc6-dev linux-libc-dev pkg-config protobuf-c-compiler libprotobuf-c-dev libcap-dev libelf-dev libcmocka-dev
+DEPS := gcc g++ make binutils libc6-dev linux-libc-dev pkg-config protobuf-c-compiler libprotobuf-c-dev libsodium-dev libxxhash-dev libcap-dev libelf-dev libcmocka-dev
 # the tests' own tools
 DEPS += clang libclang-rt-14-dev
 DEPS += util-linux bsdutils procps mount iproute2 nftables iptables tmux python3 perl criu

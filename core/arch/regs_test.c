@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "arch/x86_64/cpu.h"
 #include "arch/x86_64/regs.h"
 #include "arch/x86_64/xsave.h"
 #include "core.pb-c.h"
@@ -137,6 +138,42 @@ static void test_hostile_image(void **state)
 	free(b);
 }
 
+/* A component that no kernel of today switches on: what it holds counts, not that it is there. */
+static void test_missing_component(void **state)
+{
+	struct arch_regs *a = xcalloc(1, sizeof(*a)), *b = xcalloc(1, sizeof(*b));
+	const uint64_t bit = 1 << XC_BNDREGS;
+	pid_t pid = stopped_child();
+	UserX86XsaveEntry *x;
+	uint64_t tid_addr, used;
+	CoreEntry *core;
+	char names[64];
+
+	assert_int_equal(arch_get_regs(pid, a), 0);
+	end_child(pid);
+	core = through_image(a);
+	x = core->thread_info->fpregs->xsave;
+	if (!x || cpu_xfeatures() & bit)
+		skip();
+	x->n_bndreg_state = 8;
+	x->bndreg_state = xcalloc(8, sizeof(*x->bndreg_state));
+	x->xstate_bv |= bit;
+	assert_int_equal(arch_regs_missing(core), 0);
+	assert_int_equal(arch_regs_from_image(core, b, &tid_addr), 0);
+	memcpy(&used, b->xsave + XSAVE_LEGACY, sizeof(used));
+	assert_int_equal(used & bit, 0);
+	x->bndreg_state[7] = 1;
+	assert_int_equal(arch_regs_missing(core), bit);
+	assert_string_equal(cpu_component_names(bit, names, sizeof(names)), "MPX bounds");
+	assert_int_equal(arch_regs_from_image(core, b, &tid_addr), -EINVAL);
+	arch_regs_drop(core, bit);
+	assert_int_equal(arch_regs_missing(core), 0);
+	assert_int_equal(arch_regs_from_image(core, b, &tid_addr), 0);
+	core_entry__free_unpacked(core, NULL);
+	free(a);
+	free(b);
+}
+
 static void test_restart(void **state)
 {
 	struct user_regs_struct gp = { .rip = 0x1000, .rax = -513, .orig_rax = SYS_read, .rdi = 3 }, old;
@@ -231,7 +268,7 @@ int main(void)
 		cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_hostile_image),
 		cmocka_unit_test(test_restart),	     cmocka_unit_test(test_restarted_call),
 		cmocka_unit_test(test_endless),	     cmocka_unit_test(test_eintr),
-		cmocka_unit_test(test_interrupt),
+		cmocka_unit_test(test_interrupt),    cmocka_unit_test(test_missing_component),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,6 +28,7 @@ int check_images(struct session *s, const char *dir)
 	if (options_set(s->opts, "images-dir", dir) < 0)
 		return fail(s, EINVAL, "%s is not usable as images directory", dir);
 	s->mode = CR_MODE_RESTORE;
+	s->tree_is = TREE_ABSENT;
 	err = images_open(s);
 	if (err < 0)
 		return err;

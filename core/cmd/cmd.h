@@ -34,6 +34,8 @@ int check_images(struct session *s, const char *dir);
 int cmd_plugins(struct session *s, int argc, char **argv);
 int cmd_show(struct session *s, int argc, char **argv);
 int cmd_recover(struct session *s, int argc, char **argv);
+int cmd_cpuinfo(struct session *s, int argc, char **argv);
+int cmd_keygen(struct session *s, int argc, char **argv);
 
 /* --display-stats: what s->stats has, to standard output. */
 void display_stats(const struct session *s);

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <linux/aio_abi.h>
 #include <linux/userfaultfd.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -140,14 +141,15 @@ PROBE(map_files)
 {
 	_cleanup_buf_ struct buf maps = { 0 };
 	_cleanup_fd_ int fd = -1;
-	uint64_t start, end;
+	uint64_t start = 0, end = 0, here = (uintptr_t)probe_map_files;
 	char path[96];
 	int err = read_file(AT_FDCWD, "/proc/self/maps", &maps);
 
 	if (err)
 		return err;
-	if (sscanf(maps.p, "%" SCNx64 "-%" SCNx64, &start, &end) != 2)
-		return -EPROTO;
+	for (const char *p = maps.p; p && end <= here; p = strchr(p, '\n'), p += p != NULL)
+		if (sscanf(p, "%" SCNx64 "-%" SCNx64, &start, &end) != 2)
+			return -EPROTO;
 	snprintf(path, sizeof(path), "/proc/self/map_files/%" PRIx64 "-%" PRIx64, start, end);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	*ret_value = fd >= 0;

@@ -32,15 +32,23 @@ static void externals_of(const struct plugin *p, names *ret)
 		*vec_push(ret) = p->def->externals[i];
 }
 
+static void caps_of(const struct plugin *p, names *ret)
+{
+	for (size_t i = 0; p->def && p->def->caps && p->def->caps[i]; i++)
+		*vec_push(ret) = p->def->caps[i];
+}
+
 /* What is listed of a plugin, as text and as JSON. */
 static const struct part {
 	const char *title, *prefix;
 	void (*get)(const struct plugin *p, names *ret);
+	const char *title_each; /* text: one a line, with this before it */
 } parts[] = {
-	{ "files", "", kinds_of },
-	{ "options", "--", options_of },
-	{ "externals", "", externals_of },
-	{ "features", "", features_of },
+	{ "files", "", kinds_of, NULL },
+	{ "options", "--", options_of, NULL },
+	{ "externals", "", externals_of, NULL },
+	{ "features", "", features_of, NULL },
+	{ "capabilities", "", caps_of, "needs" },
 };
 
 static const char *version_of(const struct plugin *p)
@@ -56,11 +64,14 @@ static void print_part(const struct part *part, const struct plugin *p)
 
 	part->get(p, &n);
 	for (size_t i = 0; i < n.n; i++) {
-		if (i == 0)
+		if (part->title_each)
+			printf("    %-10s %s\n", part->title_each, n.v[i]);
+		else if (i == 0)
 			printf("    %-10s", part->title);
-		printf(" %s%s", part->prefix, n.v[i]);
+		if (!part->title_each)
+			printf(" %s%s", part->prefix, n.v[i]);
 	}
-	if (n.n)
+	if (n.n && !part->title_each)
 		putchar('\n');
 	vec_free(&n);
 }

@@ -7,7 +7,7 @@
 
 int cmd_recover(struct session *s, int argc, char **argv)
 {
-	int n = warden_recover(stdout);
+	int n = warden_recover(s->plugins, stdout);
 
 	if (n < 0)
 		return fail(s, -n, "cannot read the journals in /run/stasis");

@@ -7,7 +7,8 @@
  *   collect    E, frozen, read only: tasks, registers, mappings, descriptors; then all
  *              blockers are known and the dump stops here if there are any
  *   dump       E, frozen: images
- *   seal       E, frozen: what plugins write last, flush
+ *   seal       E, frozen: what plugins write last, flush; with copies of the tree's memory
+ *              (--leave-running) W lets the tree run here and the memory is written then
  *   commit     W: the tree is killed, runs on or stays stopped: the point of no return
  *
  * An error anywhere before commit makes W undo everything; the images written
@@ -17,16 +18,20 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "action.h"
 #include "cmd/cmd.h"
+#include "cpuinfo.h"
 #include "files.h"
 #include "image.h"
+#include "kinds.h"
 #include "mem.h"
 #include "options.h"
 #include "plugin.h"
 #include "progress.h"
+#include "signals.h"
 #include "tree.h"
 #include "warden.h"
 
@@ -34,6 +39,7 @@ static int collect_tasks(struct session *s)
 {
 	int err = 0;
 
+	log_debug("phase: collect");
 	s->phase = "collect";
 	FOR_EACH_TASK(t, s->tree) {
 		if (t->life == TASK_ZOMBIE)
@@ -59,12 +65,15 @@ int check_tree(struct session *s, pid_t pid)
 	if (err == 0)
 		err = tree_collect_ids(s);
 	if (err == 0)
+		err = mappings_check(s);
+	if (err == 0)
 		err = files_dump(s); /* in check mode: claims and checks only */
 	plugins_done(s, err);
 	return err;
 }
 
-static int dump_memory(struct session *s)
+/* dump_one: mem_dump() or mem_dump_snapshot() */
+static int dump_memory(struct session *s, int (*dump_one)(struct session *s, struct task *t, const struct mem_facts *facts))
 {
 	struct progress *p = session_alloc(s, sizeof(*p));
 	size_t pages = 0;
@@ -81,7 +90,7 @@ static int dump_memory(struct session *s)
 			continue;
 		at_object(s, "pid %d", task_pid(t));
 		tree_mem_facts(t, &facts);
-		err = mem_dump(s, t, &facts);
+		err = dump_one(s, t, &facts);
 		if (err < 0)
 			break;
 	}
@@ -91,26 +100,60 @@ static int dump_memory(struct session *s)
 	return err;
 }
 
+/*
+ * While the tree stands still E, and W all the time, go before what else runs on this machine, where that is allowed.
+ * Returns the priority to be put back.
+ */
+static int hurry(void)
+{
+	int usual = getpriority(PRIO_PROCESS, 0);
+
+	if (setpriority(PRIO_PROCESS, 0, PRIO_MIN) < 0)
+		log_debug("priority: %s", strerror(errno));
+	return usual;
+}
+
+/* The tree runs on from here; its memory is in copies that stand still. */
+static int dump_running(struct session *s, int priority)
+{
+	int err = warden_thaw(s);
+
+	log_debug("thawed");
+	setpriority(PRIO_PROCESS, 0, priority);
+	s->phase = "dump";
+	s->stats.frozen_time = now_us() - s->stats.t_frozen_since;
+	return err ? err : dump_memory(s, mem_dump_snapshot);
+}
+
 /* Everything between freeze and commit. */
-static int dump_frozen(struct session *s, pid_t pid)
+static int dump_frozen(struct session *s, pid_t pid, int priority)
 {
 	int err = tree_collect(s, pid);
 
 	if (err == 0 && !s->blockers.n)
 		err = tree_collect_state(s);
+	if (err == 0 && !s->blockers.n)
+		err = landlock_collect(s);
 	if (err == 0)
 		err = collect_tasks(s);
 	if (err == 0)
 		err = tree_collect_ids(s);
 	if (err == 0)
+		err = mappings_check(s);
+	if (err == 0)
 		err = files_dump(s);
 	if (err == 0 && s->blockers.n)
 		err = -EOPNOTSUPP;
 	s->phase = "dump";
+	log_debug("phase: dump");
+	if (err == 0)
+		err = cpuinfo_dump(s);
 	if (err == 0)
 		err = tree_dump(s);
 	if (err == 0)
-		err = dump_memory(s);
+		err = mem_snapshot(s);
+	if (err == 0)
+		err = dump_memory(s, mem_dump);
 	s->phase = "seal";
 	if (err == 0)
 		err = BROADCAST(s, dump_late);
@@ -118,6 +161,10 @@ static int dump_frozen(struct session *s, pid_t pid)
 		err = -EOPNOTSUPP;
 	if (err == 0)
 		err = tree_dump_plugins(s);
+	if (err == 0 && mem_has_snapshot(s))
+		err = dump_running(s, priority);
+	if (err == 0)
+		err = images_seal(s);
 	if (err == 0)
 		err = images_finish(s);
 	return err;
@@ -134,14 +181,18 @@ static enum warden_end wanted_end(struct session *s)
 
 static int dump(struct session *s, pid_t pid)
 {
+	int err, priority;
 	uint64_t t0;
-	int err;
 
 	s->phase = "prepare";
 	err = BROADCAST(s, prepare);
 	if (err == 0)
 		err = action_run(s, "pre-dump", 0);
 	s->phase = "freeze";
+	log_debug("phase: freeze");
+	if (err == 0)
+		mem_read_ahead(s, pid);
+	priority = hurry();
 	if (err == 0)
 		err = warden_start(s);
 	t0 = now_us();
@@ -150,13 +201,19 @@ static int dump(struct session *s, pid_t pid)
 	s->stats.t_frozen_since = now_us();
 	s->stats.freezing_time = s->stats.t_frozen_since - t0;
 	if (err == 0)
-		err = dump_frozen(s, pid);
+		err = dump_frozen(s, pid, priority);
+	setpriority(PRIO_PROCESS, 0, priority);
 	s->phase = "commit";
-	s->stats.frozen_time = now_us() - s->stats.t_frozen_since;
+	if (!s->stats.frozen_time)
+		s->stats.frozen_time = now_us() - s->stats.t_frozen_since;
 	if (err == 0)
 		err = action_run(s, "post-dump", 0);
 	if (err == 0)
 		err = stats_write(s);
+	if (err == 0)
+		err = signals_check(s);
+	if (err == 0)
+		signals_ignore();
 	if (err == 0)
 		err = warden_commit(s, wanted_end(s));
 	else if (s->warden)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "image.h"
+#include "phase.h"
 
 #include "fdinfo.pb-c.h"
 
@@ -37,18 +38,22 @@ static int claim(struct session *s, struct file *f)
 	return 0;
 }
 
+int hook_failed(struct session *s, const struct file *f, int err)
+{
+	if (err < 0 && !s->err.errnum && !s->blockers.n)
+		return fail(s, -err, "plugin %s failed without a reason", f->plugin ? f->plugin->name : "core");
+	return err;
+}
+
 static int check_one(struct session *s, struct file *f)
 {
-	struct plugin *prev;
-	int err = 0;
+	int err;
 
 	f->checked = true;
 	if (!f->kind || !f->kind->check)
 		return 0;
-	prev = plugin_enter(s, f->plugin);
-	err = f->kind->check(&s->pub, cr_file_of(f), f->fd, &f->info);
-	plugin_leave(s, prev);
-	return err == -EOPNOTSUPP ? 0 : err;
+	err = HOOK(s, f->plugin, HOOK_FILE_CHECK, f->kind->check(&s->pub, cr_file_of(f), f->fd, &f->info));
+	return err == -EOPNOTSUPP ? 0 : hook_failed(s, f, err);
 }
 
 /* Claims and checks whatever has appeared since the last call. */
@@ -72,19 +77,16 @@ static int check_new(struct session *s)
 
 static int dump_one(struct session *s, struct file *f)
 {
-	struct plugin *prev;
 	int err = 0;
 
 	f->dumped = true;
 	file_at(s, f);
-	prev = plugin_enter(s, f->plugin);
 	if (f->kind->dump)
-		err = f->kind->dump(&s->pub, cr_file_of(f), f->fd, &f->info);
-	plugin_leave(s, prev);
+		err = HOOK(s, f->plugin, HOOK_FILE_DUMP, f->kind->dump(&s->pub, cr_file_of(f), f->fd, &f->info));
 	if (err == -EOPNOTSUPP && s->blockers.n)
 		return 0; /* reported with all the others */
 	if (err < 0)
-		return err;
+		return hook_failed(s, f, err);
 	if (f->kind->field && !f->msg)
 		return fail(s, EINVAL, "plugin %s gave no message for this object", f->plugin->name);
 	return img_append_file(s, f->kind->fd_type, f->id, f->msg ? f->kind->field : 0, f->msg, f->msg_len);

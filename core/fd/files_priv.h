@@ -22,8 +22,11 @@ struct file {
 
 	/* restore */
 	uint32_t type, field;
+	bool own; /* its task makes it itself, see file_set_own() in cr-plugin.h */
 	bool loaded, needed, wired, write;
+	bool late; /* fd is a placeholder until the processes exist */
 	VEC(struct file *) needs;
+	VEC(struct file *) uses; /* as needs, in any order */
 	struct cr_fown set_fown;
 	bool has_fown;
 
@@ -74,6 +77,10 @@ int files_collect_fd(struct session *s, struct task *t, int fd, uint32_t source,
 int path_claim(struct file *f);	       /* dump */
 int path_kind_by_type(struct file *f); /* restore */
 void path_release(struct file *f);
+/* Restore: dep is opened too if f is, whichever comes first. */
+void file_uses(struct file *f, struct file *dep);
 struct slot *fdtable_slot(struct fdtable *tab, int fd);
+/* err, as a hook of the plugin of f gave it; recorded if the plugin has not done that. */
+int hook_failed(struct session *s, const struct file *f, int err);
 
 #endif

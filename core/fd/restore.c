@@ -14,8 +14,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "image.h"
 #include "mem.h"
+#include "phase.h"
 
 #include "core.pb-c.h"
 #include "fdinfo.pb-c.h"
@@ -159,9 +161,8 @@ static int link_slots(struct session *s, struct fdtable *tab)
 	return 0;
 }
 
-static int load_one(struct session *s, struct file *f)
+static int find_kind(struct session *s, struct file *f)
 {
-	struct plugin *prev;
 	int err;
 
 	file_at(s, f);
@@ -172,13 +173,20 @@ static int load_one(struct session *s, struct file *f)
 		return fail(s, ENOENT, "no loaded plugin restores files of type %u (field %u): load the plugin that "
 				       "dumped it (stasis plugins lists what there is)", f->type, f->field);
 	f->priv = xcalloc(1, f->kind->priv_size);
-	if (f->kind->load) {
-		prev = plugin_enter(s, f->plugin);
-		err = f->kind->load(&s->pub, cr_file_of(f), f->msg, f->msg_len);
-		plugin_leave(s, prev);
-	}
+	return 0;
+}
+
+static int load_one(struct session *s, struct file *f)
+{
+	int err = 0;
+
+	if (!f->kind)
+		return 0;
+	file_at(s, f);
+	if (f->kind->load)
+		err = HOOK(s, f->plugin, HOOK_FILE_LOAD, f->kind->load(&s->pub, cr_file_of(f), f->msg, f->msg_len));
 	f->loaded = err >= 0;
-	return err;
+	return hook_failed(s, f, err);
 }
 
 static int mark_mapping(struct session *s, uint32_t id, bool write)
@@ -252,6 +260,9 @@ int files_load(struct session *s)
 			err = mark_task(s, t);
 	}
 	choose_base(s);
+	/* a plugin may ask of what kind a file is that another one names, loaded or not; its private area is zero until then */
+	for (size_t i = 0; i < fs->all.n && err == 0; i++)
+		err = s->collecting ? (find_kind(s, fs->all.v[i]), 0) : find_kind(s, fs->all.v[i]);
 	for (size_t i = 0; i < fs->all.n && err == 0; i++)
 		err = s->collecting ? (load_one(s, fs->all.v[i]), 0) : load_one(s, fs->all.v[i]);
 	at_object(s, NULL);
@@ -260,7 +271,7 @@ int files_load(struct session *s)
 
 int files_high_fd(struct session *s, int fd)
 {
-	int high = fcntl(fd, F_DUPFD_CLOEXEC, files_get(s)->base);
+	int high = FAULTS("high descriptor") ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, files_get(s)->base);
 	int err = errno;
 
 	if (high < 0) {
@@ -281,35 +292,37 @@ static int provided(struct session *s, struct file *f, int *ret_fd)
 	struct plugin *pl;
 	int err = -ENOENT;
 
-	if (f->kind->inherit_key) {
-		struct plugin *prev = plugin_enter(s, f->plugin);
-
-		err = f->kind->inherit_key(&s->pub, cr_file_of(f), key, sizeof(key));
-		plugin_leave(s, prev);
-	}
+	if (f->kind->inherit_key)
+		err = HOOK(s, f->plugin, HOOK_FILE_KEY, f->kind->inherit_key(&s->pub, cr_file_of(f), key, sizeof(key)));
 	if (err < 0)
-		return err == -ENOENT ? 0 : err;
+		return err == -ENOENT ? 0 : hook_failed(s, f, err);
 	for (size_t i = 0; (pl = plugins_nth(s->plugins, i)); i++) {
-		struct plugin *prev;
-
 		if (!pl->def->provide)
 			continue;
-		prev = plugin_enter(s, pl);
-		err = pl->def->provide(&s->pub, cr_file_of(f), key, ret_fd);
-		plugin_leave(s, prev);
+		err = HOOK(s, pl, HOOK_PROVIDE, pl->def->provide(&s->pub, cr_file_of(f), key, ret_fd));
 		if (err)
-			return err;
+			return hook_failed(s, f, err);
 	}
 	return 0;
 }
 
 static void need_all(struct file *f)
 {
-	for (size_t i = 0; i < f->needs.n; i++)
-		if (!f->needs.v[i]->needed) {
-			f->needs.v[i]->needed = true;
-			need_all(f->needs.v[i]);
+	for (size_t i = 0; i < f->needs.n + f->uses.n; i++) {
+		struct file *dep = i < f->needs.n ? f->needs.v[i] : f->uses.v[i - f->needs.n];
+
+		if (!dep->needed) {
+			dep->needed = true;
+			need_all(dep);
 		}
+	}
+}
+
+void file_uses(struct file *f, struct file *dep)
+{
+	*vec_push(&f->uses) = dep;
+	if (f->needed)
+		need_all(f);
 }
 
 /* E holds every description above the highest number that a task uses. */
@@ -336,7 +349,6 @@ void files_check_images(struct session *s)
 			need_all(fs->all.v[i]);
 	for (size_t i = 0; i < fs->all.n; i++) {
 		struct file *f = fs->all.v[i];
-		struct plugin *prev;
 		int fd, r;
 
 		if (!f->needed || !f->loaded || !f->kind->check_image)
@@ -347,9 +359,7 @@ void files_check_images(struct session *s)
 			close(fd);
 		if (r)
 			continue;
-		prev = plugin_enter(s, f->plugin);
-		f->kind->check_image(&s->pub, cr_file_of(f));
-		plugin_leave(s, prev);
+		HOOK(s, f->plugin, HOOK_FILE_CHECK_IMAGE, f->kind->check_image(&s->pub, cr_file_of(f)));
 	}
 	at_object(s, NULL);
 }
@@ -385,7 +395,6 @@ static int make_writable(struct session *s, struct file *f)
 /* CR_OK, CR_AGAIN or -errno. */
 static int open_one(struct session *s, struct file *f)
 {
-	struct plugin *prev;
 	int fd = -1, err;
 
 	file_at(s, f);
@@ -395,11 +404,14 @@ static int open_one(struct session *s, struct file *f)
 	if (err == 0) {
 		if (!f->kind->open)
 			return fail(s, EOPNOTSUPP, "plugin %s cannot open it", f->plugin->name);
-		prev = plugin_enter(s, f->plugin);
-		err = f->kind->open(&s->pub, cr_file_of(f), &fd);
-		plugin_leave(s, prev);
+		err = HOOK(s, f->plugin, HOOK_FILE_OPEN, f->kind->open(&s->pub, cr_file_of(f), &fd));
+		if (err == CR_LATE) {
+			f->late = true;
+			fd = open("/", O_PATH | O_CLOEXEC);
+			err = fd < 0 ? fail(s, errno, "a placeholder for it: %s", strerror(errno)) : 0;
+		}
 		if (err)
-			return err;
+			return hook_failed(s, f, err);
 	} else if (err < 0) {
 		return err;
 	}
@@ -410,23 +422,27 @@ static int open_one(struct session *s, struct file *f)
 	return f->write ? make_writable(s, f) : CR_OK;
 }
 
+static int wire_one(struct session *s, struct file *f)
+{
+	if (!f->needed || !f->kind->wire)
+		return 0;
+	file_at(s, f);
+	return hook_failed(s, f, HOOK(s, f->plugin, HOOK_FILE_WIRE, f->kind->wire(&s->pub, cr_file_of(f))));
+}
+
+/* What tasks make themselves comes first: others queue calls that need it. */
 static int wire_all(struct session *s)
 {
 	struct files *fs = files_get(s);
 	int err = 0;
 
 	s->phase = "wire";
-	for (size_t i = 0; i < fs->all.n && err == 0; i++) {
-		struct file *f = fs->all.v[i];
-		struct plugin *prev;
-
-		if (!f->needed || !f->kind->wire)
-			continue;
-		file_at(s, f);
-		prev = plugin_enter(s, f->plugin);
-		err = f->kind->wire(&s->pub, cr_file_of(f));
-		plugin_leave(s, prev);
-	}
+	for (size_t i = 0; i < fs->all.n && err == 0; i++)
+		if (fs->all.v[i]->own)
+			err = wire_one(s, fs->all.v[i]);
+	for (size_t i = 0; i < fs->all.n && err == 0; i++)
+		if (!fs->all.v[i]->own)
+			err = wire_one(s, fs->all.v[i]);
 	at_object(s, NULL);
 	return err;
 }
@@ -458,8 +474,6 @@ int files_open(struct session *s)
 			else
 				stuck = f;
 		}
-		if (!stuck)
-			break;
 	}
 	at_object(s, NULL);
 	if (stuck) {

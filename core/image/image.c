@@ -20,8 +20,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "image-internal.h"
 #include "options.h"
+#include "signals.h"
+#include "trust.h"
+
+#include "manifest.pb-c.h"
 
 #define MAGIC_COMMON 0x54564319u
 #define MAGIC_SERVICE 0x55105940u
@@ -48,13 +53,19 @@ CORE_IMAGE(img_files, "files", 0x56303138);
 CORE_IMAGE(img_fs, "fs", 0x51403912);
 CORE_IMAGE(img_seccomp, "seccomp", 0x64413049);
 CORE_IMAGE(img_timens, "timens", 0x43114433);
+/* Of memory, what mm-*.img cannot say (mem/extras.c). */
+CORE_IMAGE(img_stasis_mem, "x-stasis-mem", 0x5354584d);
+CORE_IMAGE(img_cpuinfo, "cpuinfo", 0x61404013);
 CORE_IMAGE(img_stats_dump, "stats-dump", 0x57093306);
 CORE_IMAGE(img_stats_restore, "stats-restore", 0x57093306);
 /* Which plugins contributed, with versions; no other program reads it. */
 CORE_IMAGE(img_stasis_plugins, "x-stasis-plugins", 0x53544153);
 CORE_IMAGE(img_stasis_tasks, "x-stasis-tasks", 0x5354544b);
-/* Pages that a task shares with its parent (mem/same.c). */
-CORE_IMAGE(img_stasis_cow, "x-stasis-cow", 0x53544357);
+/* Pages of a task that are in another pages file than its own (mem/same.c). */
+CORE_IMAGE(img_stasis_pages, "x-stasis-pages", 0x53545047);
+
+/* Mappings that plugins have claimed (mem/kinds.c). */
+CORE_IMAGE(img_stasis_mappings, "x-stasis-mappings", 0x53544d50);
 
 /* An image that this session writes. */
 struct image {
@@ -65,6 +76,8 @@ struct image {
 	int fd;		    /* -1: closed */
 	bool created;	    /* the file exists and is ours */
 	bool direct;	    /* handed out by img_create_fd() */
+	const struct trust *trust; /* NULL: not in the manifest */
+	struct ledger ledger;
 	char name[];
 };
 
@@ -75,9 +88,39 @@ struct images {
 	struct image *hash[HASH_SIZE];
 	size_t nopen;	 /* images with a descriptor */
 	size_t npending; /* bytes in all buffers */
+	struct trust *trust; /* dump: what shall be done; restore: the decrypted images, or NULL */
+	struct trust clear;  /* for what is in the manifest, but never encrypted */
 };
 
 /* ---- directories ---- */
+
+/* Images have memory and secrets in them; they must not be exchanged either. */
+static void warn_of_others(struct session *s, const struct images *i)
+{
+	struct stat st;
+
+	if (fstat(i->dirfd, &st) == 0 && st.st_mode & 022)
+		log_warn("others may write to the images directory %s (mode %04o): %s", i->path, st.st_mode & 07777,
+			 s->mode == CR_MODE_DUMP ? "they can exchange the images" :
+						      "images can be exchanged while they are read");
+	if (s->mode == CR_MODE_RESTORE && geteuid() == 0 && fstat(i->dirfd, &st) == 0 && st.st_uid != 0)
+		log_warn("the images directory %s belongs to user %u, who decides what is restored here, and as whom "
+			 "(--verify-key)",
+			 i->path, st.st_uid);
+}
+
+/* What the options want with the images, before anything is read or written. 0 or -errno, recorded. */
+static int prepare_trust(struct session *s, struct images *i)
+{
+	int r;
+
+	if (s->mode != CR_MODE_DUMP)
+		return trust_check(s, i->dirfd, i->path, &i->trust);
+	r = trust_prepare(s, &i->trust);
+	if (r == 0)
+		i->clear.hash = i->trust->hash;
+	return r;
+}
 
 static int open_dir(struct session *s, const char *what, const char *path, int *ret_fd)
 {
@@ -107,6 +150,10 @@ int images_open(struct session *s)
 		i->workfd = i->dirfd;
 	else if (r == 0)
 		r = open_dir(s, "work", i->workpath, &i->workfd);
+	if (r == 0 && (s->mode == CR_MODE_DUMP || s->mode == CR_MODE_RESTORE))
+		warn_of_others(s, i);
+	if (r == 0)
+		r = prepare_trust(s, i);
 	if (r < 0) {
 		images_free(i);
 		return r;
@@ -123,12 +170,14 @@ void images_free(struct images *i)
 	for (size_t n = 0; n < i->out.n; n++) {
 		cleanup_fd(&i->out.v[n]->fd);
 		buf_free(&i->out.v[n]->pending);
+		ledger_fini(&i->out.v[n]->ledger);
 		free(i->out.v[n]);
 	}
 	vec_free(&i->out);
 	if (i->workfd != i->dirfd)
 		cleanup_fd(&i->workfd);
 	cleanup_fd(&i->dirfd);
+	trust_free(i->trust);
 	free(i->path);
 	free(i->workpath);
 	free(i);
@@ -144,12 +193,17 @@ int images_workdirfd(struct session *s)
 	return s->imgs ? s->imgs->workfd : -1;
 }
 
-/* ---- names and framing ---- */
-
 static bool is_stats(const struct cr_img_type *type)
 {
 	return type == &img_stats_dump || type == &img_stats_restore;
 }
+
+const struct trust *images_decrypted(struct session *s, const struct cr_img_type *type)
+{
+	return s->mode != CR_MODE_DUMP && !is_stats(type) ? s->imgs->trust : NULL;
+}
+
+/* ---- names and framing ---- */
 
 int image_dir(struct session *s, const struct cr_img_type *type, const char **ret_path)
 {
@@ -212,11 +266,14 @@ static void close_image(struct images *i, struct image *img)
 /* A new, empty file in place of what has this name. Descriptor or -errno, recorded. */
 static int create_file(struct session *s, struct image *img, int access)
 {
-	int fd;
+	int flags = access | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, fd;
 
-	if (unlinkat(img->dirfd, img->name, 0) < 0 && errno != ENOENT)
-		return fail(s, errno, "cannot replace %s/%s: %s", img->dir, img->name, strerror(errno));
-	fd = openat(img->dirfd, img->name, access | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = FAULTS("creation of %s", img->name) ? -1 : openat(img->dirfd, img->name, flags, 0600);
+	if (fd < 0 && errno == EEXIST) {
+		if (unlinkat(img->dirfd, img->name, 0) < 0)
+			return fail(s, errno, "cannot replace %s/%s: %s", img->dir, img->name, strerror(errno));
+		fd = openat(img->dirfd, img->name, flags, 0600);
+	}
 	if (fd < 0)
 		return fail(s, errno, "cannot create %s/%s: %s", img->dir, img->name, strerror(errno));
 	img->created = true;
@@ -225,7 +282,7 @@ static int create_file(struct session *s, struct image *img, int access)
 
 static int reopen_file(struct session *s, struct image *img, int access)
 {
-	int fd = openat(img->dirfd, img->name, access | O_NOFOLLOW | O_CLOEXEC);
+	int fd = FAULTS("opening %s again", img->name) ? -1 : openat(img->dirfd, img->name, access | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd < 0)
 		return fail(s, errno, "cannot open %s/%s again: %s", img->dir, img->name, strerror(errno));
@@ -251,13 +308,44 @@ static int open_image(struct session *s, struct image *img)
 	return 0;
 }
 
-static int write_image(struct session *s, struct image *img, const void *data, size_t len)
+int img_piece(struct image *img, const struct iovec *v, size_t n, uint64_t *off, struct buf *sealed)
+{
+	return img->trust ? ledger_add(img->trust, &img->ledger, img->name, v, n, off, false, sealed) : 0;
+}
+
+/* Writes len bytes, encrypted when that is wanted; last: the end of an encrypted image. */
+static int write_pieces(struct image *img, const void *data, size_t len, bool last)
+{
+	int r = 0;
+
+	if (!img->trust)
+		return write_full(img->fd, data, len);
+	for (size_t done = 0, n; r == 0 && (done < len || last); done += n) {
+		struct iovec v = { (char *)data + done, MIN_OF(len - done, PIECE_BYTES) };
+		uint64_t off = img->ledger.bytes;
+		_cleanup_buf_ struct buf sealed = { 0 };
+
+		n = v.iov_len;
+		r = ledger_add(img->trust, &img->ledger, img->name, &v, 1, &off, last, &sealed);
+		if (r == 0)
+			r = sealed.len ? write_full(img->fd, sealed.p, sealed.len) : write_full(img->fd, v.iov_base, n);
+		last = false;
+	}
+	return r;
+}
+
+static int write_image(struct session *s, struct image *img, const void *data, size_t len, bool last)
 {
 	int r = open_image(s, img);
 
 	if (r < 0)
 		return r;
-	r = write_full(img->fd, data, len);
+	r = signals_check(s);
+	if (r < 0)
+		return r;
+	r = FAULT("write of %s", img->name);
+	if (!r)
+		r = write_pieces(img, data, len, last);
 	if (r < 0)
 		return fail(s, -r, "cannot write %s/%s: %s", img->dir, img->name, strerror(-r));
 	return 0;
@@ -271,7 +359,7 @@ static int flush(struct session *s, struct image *img)
 
 	if (!len && (img->created || img->direct))
 		return 0;
-	r = write_image(s, img, img->pending.p, len);
+	r = write_image(s, img, img->pending.p, len, false);
 	if (r < 0)
 		return r;
 	buf_free(&img->pending);
@@ -301,7 +389,7 @@ static int put(struct session *s, struct image *img, const void *data, size_t le
 			return r;
 	}
 	if (len >= FLUSH_BYTES)
-		return write_image(s, img, data, len);
+		return write_image(s, img, data, len, false);
 	buf_add(&img->pending, data, len);
 	s->imgs->npending += len;
 	return s->imgs->npending >= PENDING_BYTES ? flush_all(s) : 0;
@@ -344,6 +432,9 @@ static int get_image(struct session *s, const struct cr_img_type *type, uint64_t
 		img->dirfd = dirfd;
 		img->fd = -1;
 		img->direct = direct;
+		ledger_init(&img->ledger);
+		if (s->mode == CR_MODE_DUMP && !is_stats(type))
+			img->trust = trust_own_image(type) ? NULL : s->imgs->trust;
 		*slot = img;
 		*vec_push(&s->imgs->out) = img;
 		*ret = img;
@@ -418,6 +509,13 @@ int img_raw_fd(struct session *s, const struct cr_img_type *type, uint64_t id, i
 int img_create_fd(struct session *s, const struct cr_img_type *type, uint64_t id, int *ret_fd)
 {
 	struct image *img;
+
+	return img_create_direct(s, type, id, ret_fd, &img);
+}
+
+int img_create_direct(struct session *s, const struct cr_img_type *type, uint64_t id, int *ret_fd, struct image **ret)
+{
+	struct image *img;
 	int fd, r;
 
 	if (type->magic)
@@ -429,10 +527,91 @@ int img_create_fd(struct session *s, const struct cr_img_type *type, uint64_t id
 	if (fd < 0)
 		return fd;
 	*ret_fd = fd;
+	*ret = img;
 	return 0;
 }
 
 /* ---- the end of a dump ---- */
+
+/* The key of an encrypted dump, for its recipient. */
+static int write_key(struct session *s)
+{
+	const struct trust *t = s->imgs->trust;
+	ImageKey m = IMAGE_KEY__INIT;
+	struct image *img;
+	int r = get_image(s, &img_stasis_key, CR_IMG_NO_ID, false, &img);
+
+	if (r < 0)
+		return r;
+	img->trust = &s->imgs->clear;
+	m.version = 1;
+	m.recipient = (ProtobufCBinaryData){ sizeof(t->recipient), (uint8_t *)t->recipient };
+	m.sealed = (ProtobufCBinaryData){ sizeof(t->sealed), (uint8_t *)t->sealed };
+	r = img_append_msg(s, &img_stasis_key, CR_IMG_NO_ID, &m.base);
+	return r < 0 ? r : flush(s, img);
+}
+
+static int write_signature(struct session *s, const struct buf *manifest)
+{
+	unsigned char signature[crypto_sign_BYTES], code[HASH_MOST];
+	const struct trust *t = s->imgs->trust;
+	ManifestSignature m = MANIFEST_SIGNATURE__INIT;
+
+	if (!t->sign && !t->key)
+		return 0;
+	trust_sign(t, manifest, signature, code);
+	m.has_signature = m.has_public_key = t->sign != NULL;
+	m.signature = (ProtobufCBinaryData){ sizeof(signature), signature };
+	if (t->sign) /* the second half of an Ed25519 secret key is the public one */
+		m.public_key = (ProtobufCBinaryData){ crypto_sign_PUBLICKEYBYTES, t->sign + crypto_sign_SEEDBYTES };
+	m.has_code = t->key != NULL;
+	m.code = (ProtobufCBinaryData){ sizeof(code), code };
+	return img_append_msg(s, &img_stasis_signature, CR_IMG_NO_ID, &m.base);
+}
+
+/* A stale one of an earlier dump says nothing about these images. */
+static int remove_stale(struct session *s, const struct cr_img_type *type)
+{
+	char name[IMG_NAME_MAX];
+	int r = image_name(s, type, CR_IMG_NO_ID, name);
+
+	if (r == 0 && unlinkat(s->imgs->dirfd, name, 0) < 0 && errno != ENOENT)
+		r = fail(s, errno, "cannot remove %s/%s: %s", s->imgs->path, name, strerror(errno));
+	return r;
+}
+
+int images_seal(struct session *s)
+{
+	struct images *i = s->imgs;
+	_cleanup_buf_ struct buf manifest = { 0 };
+	unsigned char head[IMG_HEADER_MAX];
+	struct image *img;
+	uint64_t files = 0;
+	int r = flush_all(s);
+
+	for (size_t n = 0; i->trust->key && n < i->out.n && r == 0; n++)
+		if (i->out.v[n]->trust == i->trust)
+			r = write_image(s, i->out.v[n], NULL, 0, true);
+	if (r == 0)
+		r = i->trust->key ? write_key(s) : remove_stale(s, &img_stasis_key);
+	if (r < 0)
+		return r;
+	for (size_t n = 0; n < i->out.n; n++)
+		files += i->out.v[n]->trust ? 1 : 0;
+	manifest_begin(&manifest, i->trust->hash, files);
+	for (size_t n = 0; n < i->out.n; n++)
+		if (i->out.v[n]->trust)
+			manifest_add(&manifest, i->trust->hash, i->out.v[n]->name, &i->out.v[n]->ledger);
+	r = get_image(s, &img_stasis_manifest, CR_IMG_NO_ID, false, &img);
+	if (r == 0) {
+		size_t skip = image_header(&img_stasis_manifest, head); /* it is there already */
+
+		r = put(s, img, manifest.p + skip, manifest.len - skip);
+	}
+	if (r == 0 && !i->trust->sign && !i->trust->key)
+		r = remove_stale(s, &img_stasis_signature);
+	return r < 0 ? r : write_signature(s, &manifest);
+}
 
 int image_flush(struct session *s, const struct cr_img_type *type, uint64_t id)
 {
@@ -463,10 +642,10 @@ static int sync_all(struct session *s)
 		fd = reopen_file(s, img, O_RDONLY);
 		if (fd < 0)
 			return fd;
-		if (fsync(fd) < 0)
+		if (FAULTS("sync of %s", img->name) || fsync(fd) < 0)
 			return fail(s, errno, "cannot sync %s/%s: %s", img->dir, img->name, strerror(errno));
 	}
-	if (fsync(i->dirfd) < 0 || (i->workfd != i->dirfd && fsync(i->workfd) < 0))
+	if (FAULTS("sync of the directory") || fsync(i->dirfd) < 0 || (i->workfd != i->dirfd && fsync(i->workfd) < 0))
 		return fail(s, errno, "cannot sync the images directory %s: %s", i->path, strerror(errno));
 	return 0;
 }

@@ -10,13 +10,17 @@
 #define CORE_IMAGE_H
 
 #include <protobuf-c/protobuf-c.h>
+#include <sys/uio.h>
 
 #include "session.h"
+
+struct image;
 
 /* Images of the core; declared in image.c from the wire tables. */
 extern const struct cr_img_type img_inventory, img_pstree, img_core, img_ids, img_mm, img_pagemap,
 	img_shmem_pagemap, img_pages, img_fdinfo, img_files, img_fs, img_seccomp, img_timens,
-	img_stats_dump, img_stats_restore, img_stasis_plugins, img_stasis_tasks, img_stasis_cow;
+	img_stats_dump, img_stats_restore, img_cpuinfo, img_stasis_mem, img_stasis_mappings, img_stasis_plugins,
+	img_stasis_tasks, img_stasis_pages;
 
 /*
  * Opens (restore) or creates when absent (dump, 0700) the images directory and the work directory
@@ -33,6 +37,13 @@ int img_raw(struct session *s, const struct cr_img_type *type, uint64_t id, cons
 int img_raw_fd(struct session *s, const struct cr_img_type *type, uint64_t id, int fd, uint64_t off, uint64_t len);
 /* A raw image (pages-N) opened for direct writing or reading; caller closes. -ENOENT when absent, not recorded. */
 int img_create_fd(struct session *s, const struct cr_img_type *type, uint64_t id, int *ret_fd);
+/* The same for a dump, which tells img_piece() of everything that it writes. */
+int img_create_direct(struct session *s, const struct cr_img_type *type, uint64_t id, int *ret_fd, struct image **ret);
+/*
+ * The bytes v, at most 1 MiB, are about to be written at *off: they get into the manifest. When images are encrypted,
+ * sealed (empty before) has what must be written instead, at the changed *off. Any thread may call. 0 or -errno, not recorded.
+ */
+int img_piece(struct image *img, const struct iovec *v, size_t n, uint64_t *off, struct buf *sealed);
 int img_open_fd(struct session *s, const struct cr_img_type *type, uint64_t id, int *ret_fd);
 
 int img_open(struct session *s, const struct cr_img_type *type, uint64_t id, struct cr_reader **ret);
@@ -47,6 +58,8 @@ void img_close(struct cr_reader *r);
 int img_read_one(struct session *s, const struct cr_img_type *type, uint64_t id,
 		 const ProtobufCMessageDescriptor *d, ProtobufCMessage **ret);
 
+/* Everything has been written: adds the manifest, and with --sign-key its signature. 0 or -errno, recorded. */
+int images_seal(struct session *s);
 /* Flush and close all images being written (fsync with durable). 0 or -errno recorded. */
 int images_finish(struct session *s);
 /* Remove every image that this session created (a dump that failed). */
@@ -71,6 +84,12 @@ bool img_first_text(const void *msg, size_t len, const char **ret_text, size_t *
  * (cut off, overlong, surrogate, past U+10FFFF).
  */
 size_t utf8_char_bytes(const char *p, size_t len);
+
+/*
+ * Makes a pair of keys, to sign (Ed25519) or to encrypt (X25519): the secret one in path, which must not exist, mode 0600; the
+ * public one in path.pub. 0 or -errno, recorded.
+ */
+int key_generate(struct session *s, bool sign, const char *path);
 
 /* stats-dump and stats-restore in the work directory (images directory when equal). */
 int stats_write(struct session *s);

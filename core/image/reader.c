@@ -13,7 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "image-internal.h"
+#include "trust.h"
 
 #define WINDOW_BYTES (64u << 10)
 #define ENTRY_MAX (64u << 20) /* an mm entry with 65530 mappings, the default limit, has about 4 MiB */
@@ -30,6 +32,20 @@ struct cr_reader {
 	char name[];
 };
 
+/* The file, or its decrypted contents in memory. -1 with errno. */
+static int open_named(struct session *s, const struct cr_img_type *type, int dirfd, const char *name)
+{
+	const struct trust *t = images_decrypted(s, type);
+	int fd;
+
+	if (!t)
+		return openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	fd = trust_open(t, name);
+	if (fd < 0)
+		errno = -fd;
+	return fd < 0 ? -1 : fd;
+}
+
 /* Opens an image file. -ENOENT is not recorded. */
 static int open_file(struct session *s, const struct cr_img_type *type, const char *name, int *ret_fd,
 		     uint64_t *ret_size)
@@ -41,7 +57,7 @@ static int open_file(struct session *s, const struct cr_img_type *type, const ch
 
 	if (dirfd < 0)
 		return fail(s, EBADF, "%s: the images directory is not open", name);
-	fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	fd = FAULTS("opening %s", name) ? -1 : open_named(s, type, dirfd, name);
 	if (fd < 0 && errno == ENOENT)
 		return -ENOENT;
 	if (fd < 0)
@@ -88,7 +104,9 @@ static int fetch(struct cr_reader *r, size_t len, const void **ret)
 			r->win_cap = want;
 		}
 		r->win_len = 0;
-		err = pread_full(r->fd, r->win, want, r->pos);
+		err = FAULT("reading %s", r->name);
+		if (!err)
+			err = pread_full(r->fd, r->win, want, r->pos);
 		if (err < 0)
 			return fail(r->s, -err, "cannot read %s: %s", r->name,
 				    err == -ENODATA ? "it became shorter meanwhile" : strerror(-err));

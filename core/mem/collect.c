@@ -16,7 +16,10 @@
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
 
+#include "fault.h"
 #include "files.h"
+#include "kinds.h"
+#include "options.h"
 
 #define MEM_DEVICES_MAJOR 1 /* /dev/zero and its like */
 
@@ -27,6 +30,8 @@ void mem_free(struct mem *m)
 	for (size_t i = 0; i < m->areas.n; i++)
 		free(m->areas.v[i].v.path);
 	vec_free(&m->areas);
+	mappings_free(m);
+	snapshot_free(m->snapshot);
 	mem_free_restore(m);
 	free(m);
 }
@@ -68,10 +73,19 @@ int mem_open_mapping(pid_t pid, const struct proc_vma *v, int flags)
 		    !(S_ISCHR(st.st_mode) && major(st.st_rdev) == MEM_DEVICES_MAJOR))
 			flags = O_PATH;
 	}
-	fd = open(path, flags | O_CLOEXEC | O_NOCTTY);
+	fd = FAULTS("opening %s", path) ? -1 : open(path, flags | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0 && errno == EPERM)
 		return open_by_name(pid, v, flags);
 	return fd < 0 ? -errno : fd;
+}
+
+/*
+ * Shared anonymous memory that was restored without the right to follow map_files (make_shm() in open.c). Nobody holds a
+ * descriptor, so it is as good as anonymous.
+ */
+static bool is_restored_shm(const struct vma_area *a)
+{
+	return a->v.flags & MAP_SHARED && a->status & VMA_MEMFD && !strcmp(a->v.path, "/memfd:dev/zero (deleted)");
 }
 
 /* The file object behind a. 1: the mapping is gone. */
@@ -90,6 +104,13 @@ static int collect_file(struct session *s, struct task *t, struct vma_area *a)
 	fd = mem_open_mapping(task_pid(t), &a->v, a->fdflags);
 	if (fd == -EPERM)
 		fd = files_open_inode(s, t, makedev(a->v.dev_major, a->v.dev_minor), a->v.ino, a->fdflags);
+	if (fd == -EPERM && is_restored_shm(a)) {
+		a->status = VMA_REGULAR | VMA_ANON_SHARED;
+		a->flags |= MAP_ANONYMOUS;
+		a->has_file = false;
+		a->shmid = shmem_id(s, makedev(a->v.dev_major, a->v.dev_minor), a->v.ino);
+		return 0;
+	}
 	if (fd == -EPERM)
 		return refuse(s, "run stasis with CAP_CHECKPOINT_RESTORE in the first user namespace",
 			      "the file behind this mapping has no name and no descriptor, and may not be opened otherwise");
@@ -105,15 +126,60 @@ static int collect_file(struct session *s, struct task *t, struct vma_area *a)
 	return 0;
 }
 
+/* Does a plugin claim it? */
+static int claim_area(struct session *s, struct task *t, struct vma_area *a)
+{
+	struct mapping *m;
+	int err = vma_is_special(&a->v) ? 0 : mapping_claim(s, t, a, &a->mapping);
+
+	m = a->mapping;
+	if (err || !m)
+		return err;
+	*vec_push(&t->mem->mappings) = m;
+	a->covers = mapping_covers(m);
+	a->owned = !(m->kind->flags & CR_VMA_KEEP);
+	a->contents = a->owned && m->kind->flags & CR_VMA_CONTENTS;
+	a->exact = m->kind->flags & CR_VMA_EXACT;
+	return 0;
+}
+
+/* Shared anonymous memory that goes to the images as CRIU has it: as the mapping of a memfd. */
+static bool goes_as_file(struct session *s, struct task *t, const struct vma_area *a)
+{
+	_cleanup_fd_ int fd = -1;
+
+	if (!(a->status & VMA_ANON_SHARED) || a->flags & MAP_HUGETLB || !opt_flag(s->opts, "compat-images"))
+		return false;
+	fd = mem_open_mapping(task_pid(t), &a->v, O_RDONLY);
+	return fd >= 0; /* who may not open it can still copy what is mapped, see dump_shared() */
+}
+
+/* What vma_classify() has found is of no interest, but for the advice. */
+static const char *own_area(struct vma_area *a)
+{
+	a->status = VMA_REGULAR | (a->mapping->kind->status ? a->mapping->kind->status : VMA_PLUGIN);
+	a->flags = a->v.flags;
+	a->fdflags = 0;
+	a->has_file = false;
+	return NULL;
+}
+
 /* 0: added, or gone; -EOPNOTSUPP: refused; other errors end the dump. */
 static int collect_area(struct session *s, struct task *t, struct vma_area *a, uint64_t shm_dev)
 {
 	struct mem *m = t->mem;
-	const char *why = vma_classify(a, shm_dev);
-	int err = 0;
+	const char *why;
+	int err = claim_area(s, t, a);
 
+	if (err < 0)
+		return err;
+	why = vma_classify(a, shm_dev);
+	if (a->owned)
+		why = own_area(a);
 	if (why)
 		return refuse(s, NULL, "this mapping is %s; nothing here can dump it", why);
+	if (goes_as_file(s, t, a))
+		vma_as_file(a);
 	if (m->areas.n && vma_joins(&m->areas.v[m->areas.n - 1], a)) {
 		m->areas.v[m->areas.n - 1].v.end = a->v.end;
 		return 0;
@@ -152,16 +218,18 @@ static int collect_list(struct session *s, struct task *t, vma_list *l)
 int mem_collect(struct session *s, struct task *t)
 {
 	vma_list l = { 0 };
+	bool unsure;
 	int err;
 
 	at_object(s, "pid %d", task_pid(t));
-	err = proc_read_smaps(task_pid(t), &l);
+	err = ahead_vmas(s, task_pid(t), &l, &unsure);
 	if (err && vanished(s, err))
 		return 0;
 	if (err)
 		return fail(s, -err, "cannot read its mappings (/proc/%d/smaps): %s", task_pid(t), strerror(-err));
 	mem_free(t->mem);
 	t->mem = xcalloc(1, sizeof(*t->mem));
+	t->mem->unsure = unsure;
 	if (!l.n && s->mode != CR_MODE_CHECK)
 		err = fail(s, ESRCH, "it has no memory: its main thread has ended");
 	else

@@ -19,9 +19,6 @@
 #define BLOCK_BYTES (64u << 10)
 #define COMPARERS 16
 #define COMPARE_LEAST (4u << 20) /* bytes for which a further thread is worth while */
-#define ADVICE(n) (1ull << (n))
-/* A fork does not pass on the contents of these: DONTFORK, WIPEONFORK. */
-#define MADV_NOT_INHERITED (ADVICE(10) | ADVICE(18))
 
 /* One comparison. */
 struct differ {
@@ -30,7 +27,6 @@ struct differ {
 	const struct mem *own, *from;
 	uint32_t old_exe; /* file whose mappings must go so that the exe link can change; 0: none */
 	struct mem_diff *d;
-	bool hints; /* own->same is about from */
 	uint8_t *room; /* two blocks for each of COMPARERS */
 };
 
@@ -38,7 +34,7 @@ struct differ {
 
 static bool same_backing(const VmaEntry *v, const VmaEntry *p)
 {
-	const uint32_t kinds = VMA_FILE_PRIVATE | VMA_FILE_SHARED | VMA_ANON_PRIVATE | VMA_ANON_SHARED;
+	const uint32_t kinds = VMA_FILE_PRIVATE | VMA_FILE_SHARED | VMA_ANON_PRIVATE | VMA_ANON_SHARED | VMA_PLUGIN;
 
 	if ((v->status & kinds) != (p->status & kinds))
 		return false;
@@ -55,10 +51,19 @@ static bool keepable(const struct differ *df, const VmaEntry *v, const VmaEntry 
 
 	if (!same_backing(v, p) || (v->flags ^ p->flags) & ~differing || v->flags & MAP_DROPPABLE)
 		return false;
+	/* another kernel's vDSO is patched, by each task for itself (vdso_proxy.c) */
+	if ((v->status | p->status) & VMA_VDSO)
+		return false;
+	/* the parent's key keeps everybody out who has not its rights in the register */
+	if (extras_key(df->own, v->start) || extras_key(df->from, p->start))
+		return false;
 	/* advice can be added, not all of it taken back */
 	if (had & MADV_NOT_INHERITED || had & ~madv)
 		return false;
 	if (vma_is_file(p->status) && df->old_exe && p->shmid == df->old_exe)
+		return false;
+	/* nor does one of huge pages grow by a page */
+	if (v->flags & MAP_HUGETLB && (p->start > v->start || v->end > p->end))
 		return false;
 	/* a stack that has grown since: two mappings would not grow as one does */
 	return !(v->flags & MAP_GROWSDOWN) || (p->start <= v->start && v->end <= p->end);
@@ -143,8 +148,10 @@ static void collect_unmap(struct differ *df)
 
 /* ---- which pages ---- */
 
-static void add_fill(struct differ *df, struct piece *pc, uint64_t start, uint64_t end, uint64_t off)
+/* src: has them all */
+static void add_fill(struct differ *df, struct piece *pc, uint64_t start, uint64_t end, const struct stored_run *src)
 {
+	uint64_t off = src->off + (start - src->start);
 	stored_list *l = &df->d->fill;
 
 	pc->filled = true;
@@ -152,11 +159,11 @@ static void add_fill(struct differ *df, struct piece *pc, uint64_t start, uint64
 		struct stored_run *last = l->n ? &l->v[l->n - 1] : NULL;
 		uint64_t len = MIN_OF(end - start, FILL_MAX);
 
-		if (last && last->end == start && last->off + (last->end - last->start) == off &&
+		if (last && last->end == start && last->file == src->file && last->off + (last->end - last->start) == off &&
 		    last->end - last->start + len <= FILL_MAX)
 			last->end += len;
 		else
-			*vec_push(l) = (struct stored_run){ start, start + len, off };
+			*vec_push(l) = (struct stored_run){ start, start + len, off, src->file, src->fd };
 		df->s->stats.pages_restored += len / PAGE_BYTES;
 		start += len;
 		off += len;
@@ -231,32 +238,14 @@ static void compare_all(struct differ *df, struct comparison *c)
 			pthread_join(w[i].thread, NULL);
 }
 
-/* All of it is known to be the same, or all of it is not, up to *end, which becomes smaller where that changes. */
-static bool known_same(const struct differ *df, uint64_t start, uint64_t *end)
+/* Both are the same bytes of the same file at pos. */
+static bool same_place(const struct stored_run *own, const struct stored_run *old, uint64_t pos)
 {
-	const span_list *l = &df->own->same;
-	size_t lo = 0, hi = df->hints ? l->n : 0;
-
-	while (lo < hi) { /* the first span that ends behind start */
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (l->v[mid].end > start)
-			hi = mid;
-		else
-			lo = mid + 1;
-	}
-	if (!df->hints || lo == l->n)
-		return false;
-	if (l->v[lo].start > start) {
-		*end = MIN_OF(*end, l->v[lo].start);
-		return false;
-	}
-	*end = MIN_OF(*end, l->v[lo].end);
-	return true;
+	return own->file == old->file && own->off + (pos - own->start) == old->off + (pos - old->start);
 }
 
-/* Both have pages there: those that differ are filled. off: of the task's pages in its file. */
-static int compare(struct differ *df, struct piece *pc, uint64_t start, uint64_t end, uint64_t off)
+/* Both have pages there: those that differ are filled. own: the task's. */
+static int compare(struct differ *df, struct piece *pc, uint64_t start, uint64_t end, const struct stored_run *own)
 {
 	struct comparison c = { .own = df->own, .from = df->from, .start = start, .bytes = end - start };
 	size_t pages = c.bytes / PAGE_BYTES;
@@ -268,14 +257,14 @@ static int compare(struct differ *df, struct piece *pc, uint64_t start, uint64_t
 
 		df->s->stats.pages_compared++;
 		if (c.differs[i])
-			add_fill(df, pc, start + at, start + at + PAGE_BYTES, off + at);
+			add_fill(df, pc, start + at, start + at + PAGE_BYTES, own);
 		else
 			df->s->stats.pages_skipped_cow++;
 	}
 	free(c.differs);
 	if (c.err < 0)
-		return fail(df->s, -c.err, "pages-%u.img, pages-%u.img: cannot read the pages at %#lx: %s",
-			    df->own->pages_id, df->from->pages_id, c.err_addr, strerror(-c.err));
+		return fail(df->s, -c.err, "pid %d: cannot read the pages at %#lx from the images: %s", task_vpid(df->t),
+			    c.err_addr, strerror(-c.err));
 	return 0;
 }
 
@@ -303,22 +292,20 @@ static int walk_pages(struct differ *df, struct piece *pc)
 	for (uint64_t pos = pc->start; pos < pc->end; pos = next) {
 		bool kept = pos < pc->kept;
 		const struct stored_run *own, *old = NULL;
-		uint64_t off;
 		int r;
 
 		next = kept ? pc->kept : pc->end;
 		own = run_at(&df->own->runs, &mine, pos, &next);
 		if (kept)
 			old = run_at(&df->from->runs, &theirs, pos, &next);
-		off = own ? own->off + (pos - own->start) : 0;
-		if (own && old && known_same(df, pos, &next)) {
+		if (own && old && same_place(own, old, pos)) {
 			df->s->stats.pages_skipped_cow += (next - pos) / PAGE_BYTES;
 		} else if (own && old) {
-			r = compare(df, pc, pos, next, off);
+			r = compare(df, pc, pos, next, own);
 			if (r < 0)
 				return r;
 		} else if (own) {
-			add_fill(df, pc, pos, next, off);
+			add_fill(df, pc, pos, next, own);
 		} else if (old) {
 			add_span(&df->d->drop, pos, next);
 		}
@@ -335,7 +322,6 @@ int mem_diff_build(struct session *s, const struct task *t, const struct mem *fr
 	*ret = (struct mem_diff){ 0 };
 	if (from && from->mm->exe_file_id != t->mem->mm->exe_file_id)
 		df.old_exe = from->mm->exe_file_id;
-	df.hints = from && t->mem_from && (uint32_t)task_vpid(t->mem_from) == t->mem->same_as;
 	for (size_t i = 0; i < t->mem->maps.n; i++)
 		split(&df, t->mem->maps.v[i], &k);
 	collect_unmap(&df);
@@ -343,7 +329,7 @@ int mem_diff_build(struct session *s, const struct task *t, const struct mem *fr
 	for (size_t i = 0; i < ret->pieces.n && r == 0; i++) {
 		const VmaEntry *v = ret->pieces.v[i].v;
 
-		if (v->status & (VMA_ANON_PRIVATE | VMA_FILE_PRIVATE))
+		if (v->status & (VMA_ANON_PRIVATE | VMA_FILE_PRIVATE) && !(v->status & VMA_PLUGIN))
 			r = walk_pages(&df, &ret->pieces.v[i]);
 	}
 	free(df.room);

@@ -4,7 +4,7 @@
  * the shared anonymous memory that no other task has brought yet.
  *
  * Two steps: scan.c makes the list of runs of pages to be dumped, then pages.c reads and
- * writes them.  They are read through /proc/PID/mem:
+ * writes them.  They are read through /proc/PID/mem unless nobody else has them:
  * process_vm_readv() pins pages, which makes the kernel unshare those that tasks share
  * copy-on-write (measured on 6.18: it doubles the memory of a forked tree), and it
  * cannot reach data below PROT_NONE.
@@ -19,43 +19,73 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "image.h"
+#include "kinds.h"
 #include "warden.h"
+
+#define COPY_CHUNK (1ul << 20)
 
 /* ---- pages ---- */
 
-static int dump_runs(struct session *s, struct task *t, const run_list *runs)
+/* Whose memory is read: the copy's where there is one. */
+static pid_t source_pid(const struct task *t)
 {
-	struct page_source src = { .pid = task_pid(t) };
+	return t->mem->snapshot ? t->mem->snapshot->pid : task_pid(t);
+}
+
+int mem_read_task(struct session *s, pid_t pid, int mem, uint64_t addr, void *buf, size_t len)
+{
+	int err = pread_full(mem, buf, len, addr);
+
+	for (size_t done = 0; err == -EIO && s->warden && done < len; done += COPY_CHUNK) {
+		err = warden_read(s, pid, addr + done, (char *)buf + done, MIN_OF(COPY_CHUNK, len - done));
+		if (err)
+			return err;
+		err = done + COPY_CHUNK < len ? -EIO : 0;
+	}
+	return err;
+}
+
+static int dump_runs(struct session *s, struct task *t, run_list *runs)
+{
+	struct page_source src = { .pid = source_pid(t), .pagemap = -1, .snapshot = t->mem->snapshot };
+	stored_list where = { 0 };
 	uint64_t pages = 0;
 	char path[48];
 	int err;
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", task_pid(t));
-	src.fd = open(path, O_RDONLY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "/proc/%d/mem", src.pid);
+	src.fd = FAULTS("opening %s", path) ? -1 : open(path, O_RDONLY | O_CLOEXEC);
 	if (src.fd < 0)
 		return fail(s, errno, "cannot open %s: %s", path, strerror(errno));
-	err = pages_dump(s, &img_pagemap, task_vpid(t), &src, runs, &pages);
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", src.pid);
+	src.pagemap = open(path, O_RDONLY | O_CLOEXEC); /* does without */
+	err = same_find(s, t, src.pid, runs);
+	if (!err)
+		err = pages_dump(s, &img_pagemap, task_vpid(t), &src, runs, &pages, &where);
+	if (!err)
+		same_written(s, &where);
+	vec_free(&where);
 	s->stats.pages_written += pages;
+	cleanup_fd(&src.pagemap);
 	close(src.fd);
 	return err;
 }
 
 static int scan_task(struct session *s, struct task *t, struct scanner *sc)
 {
-	int err = scanner_open(sc, task_pid(t));
+	int err = scanner_open(sc, source_pid(t));
 
 	if (!err)
-		err = scan_areas(sc, t->mem->areas.v, t->mem->areas.n);
+		err = t->mem->snapshot ? snapshot_scan(t, sc) : scan_areas(sc, t->mem->areas.v, t->mem->areas.n);
 	s->stats.pages_scanned += sc->pages;
-	return err ? fail(s, -err, "cannot find out which pages are there (/proc/%d/pagemap): %s", task_pid(t),
+	return err ? fail(s, -err, "cannot find out which pages are there (/proc/%d/pagemap): %s", source_pid(t),
 			  strerror(-err))
 		   : 0;
 }
 
 /* ---- shared anonymous memory ---- */
-
-#define COPY_CHUNK (1ul << 20)
 
 /* Writes the pages of [from, from + len) of t that are not zero into fd at off. */
 static int copy_range(struct session *s, struct task *t, int mem, uint64_t from, uint64_t len, int fd, uint64_t off)
@@ -65,10 +95,8 @@ static int copy_range(struct session *s, struct task *t, int mem, uint64_t from,
 
 	for (uint64_t done = 0; done < len; done += COPY_CHUNK) {
 		size_t n = MIN_OF(COPY_CHUNK, len - done);
-		int err = pread_full(mem, chunk, n, from + done);
+		int err = mem_read_task(s, task_pid(t), mem, from + done, chunk, n);
 
-		if (err == -EIO && s->warden)
-			err = warden_read(s, task_pid(t), from + done, chunk, n);
 		for (size_t i = 0; i < n && !err; i += PAGE_BYTES)
 			if (memcmp(chunk + i, zero, PAGE_BYTES))
 				err = pwrite_full(fd, chunk + i, PAGE_BYTES, off + done + i);
@@ -104,7 +132,7 @@ static int copy_mappings(struct session *s, struct task *t, uint64_t shmid, int 
  */
 static int copy_shared(struct session *s, uint64_t shmid, uint64_t *ret_size)
 {
-	int fd = memfd_create("stasis-copy", MFD_CLOEXEC), err = fd < 0 ? -errno : 0;
+	int fd = FAULTS("memfd") ? -1 : memfd_create("stasis-copy", MFD_CLOEXEC), err = fd < 0 ? -errno : 0;
 	uint64_t size = 0;
 
 	FOR_EACH_TASK(t, s->tree)
@@ -151,7 +179,7 @@ static void fill_vma(VmaEntry *e, const struct vma_area *a)
 	vma_entry__init(e);
 	e->start = a->v.start;
 	e->end = a->v.end;
-	e->pgoff = a->has_file || a->status & VMA_ANON_SHARED ? a->v.pgoff : 0;
+	e->pgoff = a->has_file || a->owned || a->status & VMA_ANON_SHARED ? a->v.pgoff : 0;
 	e->shmid = a->shmid;
 	e->prot = a->v.prot;
 	e->flags = a->flags;
@@ -208,6 +236,18 @@ static void fill_mm(MmEntry *mm, const struct task *t, const struct mem_facts *f
 	mm->thp_disabled = facts->thp_disabled;
 }
 
+static int write_mm(struct session *s, const struct task *t, const MmEntry *mm)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+	size_t len = mm_entry__get_packed_size(mm);
+	_cleanup_free_ uint8_t *data = xcalloc(1, len);
+	int err;
+
+	buf_add(&b, data, mm_entry__pack(mm, data));
+	err = mappings_write(s, t, &b);
+	return err < 0 ? err : img_append(s, &img_mm, task_vpid(t), b.p, b.len);
+}
+
 static int dump_mm(struct session *s, struct task *t, const struct mem_facts *facts, const run_list *guards)
 {
 	size_t max = t->mem->areas.n + guards->n;
@@ -215,11 +255,11 @@ static int dump_mm(struct session *s, struct task *t, const struct mem_facts *fa
 	_cleanup_free_ VmaEntry **list = xcalloc(max, sizeof(*list));
 	MmEntry mm = MM_ENTRY__INIT;
 	u64_list auxv = { 0 };
-	int err = proc_read_auxv(task_pid(t), &auxv);
+	int err = proc_read_auxv(source_pid(t), &auxv);
 
 	if (err) {
 		vec_free(&auxv);
-		return fail(s, -err, "cannot read /proc/%d/auxv: %s", task_pid(t), strerror(-err));
+		return fail(s, -err, "cannot read /proc/%d/auxv: %s", source_pid(t), strerror(-err));
 	}
 	fill_mm(&mm, t, facts);
 	mm.n_vmas = fill_vmas(vmas, t->mem, guards);
@@ -228,32 +268,56 @@ static int dump_mm(struct session *s, struct task *t, const struct mem_facts *fa
 	mm.vmas = list;
 	mm.n_mm_saved_auxv = auxv.n;
 	mm.mm_saved_auxv = auxv.v;
-	err = img_append_msg(s, &img_mm, task_vpid(t), &mm.base);
+	err = write_mm(s, t, &mm);
 	vec_free(&auxv);
+	return err;
+}
+
+static int dump_private(struct session *s, struct task *t, const struct mem_facts *facts)
+{
+	uint64_t begin = now_us();
+	struct scanner sc;
+	int err = ahead_settle(s, t, source_pid(t));
+
+	if (err)
+		return err;
+	err = scan_task(s, t, &sc);
+	if (!err)
+		err = dump_mm(s, t, facts, &sc.guards);
+	if (!err)
+		err = dump_runs(s, t, &sc.runs);
+	scanner_close(&sc);
+	s->stats.memdump_time += now_us() - begin;
 	return err;
 }
 
 int mem_dump(struct session *s, struct task *t, const struct mem_facts *facts)
 {
-	uint64_t begin = now_us();
-	struct scanner sc;
 	int err;
 
 	at_object(s, "pid %d", task_pid(t));
 	if (!t->mem)
 		return fail(s, EINVAL, "its mappings have not been collected");
-	err = scan_task(s, t, &sc);
+	err = mappings_dump(s, t);
 	if (!err)
-		err = dump_mm(s, t, facts, &sc.guards);
-	if (!err)
-		err = same_dump(s, t, &sc.runs);
-	if (!err)
-		err = dump_runs(s, t, &sc.runs);
-	scanner_close(&sc);
-	s->stats.memdump_time += now_us() - begin;
+		err = extras_dump(s, t, facts);
+	if (!err && !t->mem->snapshot)
+		err = dump_private(s, t, facts);
 	for (size_t i = 0; !err && i < t->mem->areas.n; i++)
 		if (t->mem->areas.v[i].status & VMA_ANON_SHARED)
 			err = dump_shared(s, t, &t->mem->areas.v[i]);
+	at_object(s, NULL);
+	return err;
+}
+
+int mem_dump_snapshot(struct session *s, struct task *t, const struct mem_facts *facts)
+{
+	int err;
+
+	if (!t->mem || !t->mem->snapshot)
+		return 0;
+	at_object(s, "pid %d", task_pid(t));
+	err = dump_private(s, t, facts);
 	at_object(s, NULL);
 	return err;
 }

@@ -354,7 +354,7 @@ static void check_shared(struct session *s, const struct task *t, const struct l
 static void test_dump(void **state)
 {
 	struct fixture *f = *state;
-	struct mem_facts facts = { 4711, 1, 0 };
+	struct mem_facts facts = { 4711, 1, 0, 0, 0 };
 	struct task t = { .pid = { 2, { 0, 12 } }, .exe_id = 5 };
 	stored_pages e = { 0 };
 	size_t total = 0, named = 0;

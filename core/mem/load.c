@@ -16,15 +16,15 @@
 #include <unistd.h>
 
 #include "image.h"
+#include "kinds.h"
 #include "pagemap.pb-c.h"
 
 #define MAP_KNOWN                                                                                             \
 	(MAP_SHARED | MAP_PRIVATE | MAP_DROPPABLE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | \
-	 MAP_STACK | MAP_DENYWRITE | MAP_EXECUTABLE)
+	 MAP_STACK | MAP_DENYWRITE | MAP_EXECUTABLE | MAP_HUGETLB | VMA_HUGE_SIZE)
 #define PROT_KNOWN (PROT_READ | PROT_WRITE | PROT_EXEC)
 #define KINDS (VMA_FILE_PRIVATE | VMA_FILE_SHARED | VMA_ANON_PRIVATE | VMA_ANON_SHARED)
-#define STATUS_KNOWN \
-	(KINDS | VMA_REGULAR | VMA_STACK | VMA_VSYSCALL | VMA_VDSO | VMA_HEAP | VMA_VVAR | VMA_MEMFD | VMA_GUARD)
+#define STATUS_KNOWN (VMA_STATUS_CORE | VMA_PLUGIN)
 /* RANDOM, SEQUENTIAL, DONTFORK, MERGEABLE, HUGEPAGE, NOHUGEPAGE, DONTDUMP, WIPEONFORK: state, not acts */
 #define MADV_KNOWN (1u << 1 | 1u << 2 | 1u << 10 | 1u << 12 | 1u << 14 | 1u << 15 | 1u << 16 | 1u << 18)
 #define AUXV_MAX 128
@@ -60,7 +60,7 @@ static const char *check_attributes(const VmaEntry *v)
 		return "neither file nor anonymous, or both";
 	if (v->prot & ~PROT_KNOWN)
 		return "unknown protection";
-	if (v->flags & ~MAP_KNOWN)
+	if (v->flags & ~MAP_KNOWN || (v->flags & VMA_HUGE_SIZE && !(v->flags & MAP_HUGETLB)))
 		return "unknown flags";
 	if (shared != !!(v->flags & MAP_SHARED) || (shared && v->flags & (MAP_DROPPABLE | MAP_GROWSDOWN)))
 		return "shared and private at once";
@@ -77,12 +77,15 @@ static int take_vma(struct session *s, struct task *t, VmaEntry *v)
 	struct mem *m = t->mem;
 	const char *why = check_range(v);
 
+	int err;
+
 	if (why)
 		return bad_vma(s, t, v, EPROTO, why);
+	err = mapping_take(s, t, v);
+	if (err < 0)
+		return err;
 	if (v->status & ~(uint32_t)STATUS_KNOWN)
 		return bad_vma(s, t, v, EOPNOTSUPP, "a kind of memory that this version cannot restore");
-	if (v->flags & MAP_HUGETLB)
-		return bad_vma(s, t, v, EOPNOTSUPP, "huge pages of hugetlbfs are not supported");
 	if (v->status & VMA_GUARD) {
 		*vec_push(&m->guards) = v;
 		return 0;
@@ -96,18 +99,23 @@ static int take_vma(struct session *s, struct task *t, VmaEntry *v)
 	return 0;
 }
 
-/* One block: data pages, directly behind them the code. */
+/* One block of data pages, one of code: side by side, unless the task has moved one of them. */
 static int take_vdso(struct session *s, struct task *t, const VmaEntry *v)
 {
 	struct vdso_place *d = &t->mem->vdso;
 
-	if (d->code || (d->end && d->end != v->start))
-		return bad_vma(s, t, v, EOPNOTSUPP, "the vDSO and its data are not side by side");
-	if (!d->end)
-		d->start = v->start;
-	if (v->status & VMA_VDSO)
+	if (v->status & VMA_VDSO) {
+		if (d->code)
+			return bad_vma(s, t, v, EOPNOTSUPP, "a second vDSO");
 		d->code = v->start;
-	d->end = v->end;
+		d->end = v->end;
+		return 0;
+	}
+	if (d->start && d->data_end != v->start)
+		return bad_vma(s, t, v, EOPNOTSUPP, "the data of the vDSO in several places");
+	if (!d->start)
+		d->start = v->start;
+	d->data_end = v->end;
 	return 0;
 }
 
@@ -134,8 +142,6 @@ static int load_vmas(struct session *s, struct task *t)
 		if (r < 0)
 			return r;
 	}
-	if (m->vdso.end && !m->vdso.code)
-		return fail(s, EOPNOTSUPP, "mm-%d.img: data of a vDSO without its code", task_vpid(t));
 	return 0;
 }
 
@@ -170,10 +176,11 @@ static int load_mm(struct session *s, struct task *t)
 	if (t->mem->mm->n_mm_saved_auxv > AUXV_MAX)
 		return fail(s, EPROTO, "mm-%d.img: %zu words of auxiliary vector", task_vpid(t),
 			    t->mem->mm->n_mm_saved_auxv);
-	if (t->mem->mm->n_aios)
-		return fail(s, EOPNOTSUPP, "mm-%d.img: asynchronous I/O contexts (io_setup) are not supported",
-			    task_vpid(t));
-	r = load_vmas(s, t);
+	r = mappings_read(s, t);
+	if (r == 0)
+		r = load_vmas(s, t);
+	if (r == 0)
+		r = mappings_settle(s, t, t->mem->mm);
 	return r < 0 ? r : check_guards(s, t);
 }
 
@@ -225,7 +232,8 @@ static int take_run(struct loader *l, const PagemapEntry *e)
 	struct mem *m = l->t->mem;
 	uint64_t pages = e->has_nr_pages ? e->nr_pages : e->compat_nr_pages;
 	bool in_parent = (e->has_in_parent && e->in_parent) || (e->has_flags && e->flags & PE_PARENT);
-	struct stored_run run = { .start = e->vaddr, .off = l->bytes };
+	bool elsewhere = e->has_flags && e->flags & PE_ELSEWHERE;
+	struct stored_run run = { .start = e->vaddr, .fd = -1 }, *last = m->runs.n ? &m->runs.v[m->runs.n - 1] : NULL;
 	int r;
 
 	if (e->vaddr % PAGE_BYTES || !pages || e->vaddr >= USER_END ||
@@ -233,10 +241,10 @@ static int take_run(struct loader *l, const PagemapEntry *e)
 		return bad_run(l, e->vaddr, "outside the address space of a task");
 	if (e->vaddr < l->end)
 		return bad_run(l, e->vaddr, "they overlap the ones before, or are out of order");
-	if (in_parent)
+	if (in_parent && !elsewhere)
 		return fail(l->s, EOPNOTSUPP, "pagemap-%d.img: pages at %#lx are in a parent image, which is not "
 			    "supported: restore from a full dump", task_vpid(l->t), e->vaddr);
-	if (e->has_flags && !(e->flags & PE_PRESENT))
+	if (e->has_flags && !(e->flags & PE_PRESENT) && !elsewhere)
 		return fail(l->s, EOPNOTSUPP, "pagemap-%d.img: pages at %#lx are not in the image (lazy migration)",
 			    task_vpid(l->t), e->vaddr);
 	run.end = run.start + pages * PAGE_BYTES;
@@ -244,9 +252,13 @@ static int take_run(struct loader *l, const PagemapEntry *e)
 	if (r < 0)
 		return r;
 	l->end = run.end;
-	l->bytes += run.end - run.start;
-	if (m->runs.n && m->runs.v[m->runs.n - 1].end == run.start)
-		m->runs.v[m->runs.n - 1].end = run.end;
+	if (!elsewhere) { /* else same_load() finds them */
+		run.file = m->pages_id;
+		run.off = l->bytes;
+		l->bytes += run.end - run.start;
+	}
+	if (last && last->end == run.start && last->file == run.file)
+		last->end = run.end;
 	else
 		*vec_push(&m->runs) = run;
 	return 0;
@@ -276,25 +288,9 @@ static int read_runs(struct loader *l, struct cr_reader *r)
 
 static int check_pages_file(const struct loader *l)
 {
-	struct session *s = l->s;
-	uint32_t id = l->t->mem->pages_id;
-	_cleanup_fd_ int fd = -1;
-	struct stat st;
-	int r;
+	_cleanup_free_ char *whose = xasprintf("pagemap-%d.img", task_vpid(l->t));
 
-	if (!l->bytes)
-		return 0;
-	r = img_open_fd(s, &img_pages, id, &fd);
-	if (r == -ENOENT)
-		return fail(s, ENOENT, "pages-%u.img is missing: the image directory is incomplete", id);
-	if (r < 0)
-		return r;
-	if (fstat(fd, &st) < 0)
-		return fail(s, errno, "pages-%u.img: %m", id);
-	if ((uint64_t)st.st_size < l->bytes)
-		return fail(s, EPROTO, "pages-%u.img has %ld bytes, pagemap-%d.img names %lu: the image is cut off", id,
-			    (long)st.st_size, task_vpid(l->t), l->bytes);
-	return 0;
+	return l->bytes ? pages_file_check(l->s, l->t->mem->pages_id, l->bytes, whose) : 0;
 }
 
 static int load_pagemap(struct session *s, struct task *t)
@@ -320,10 +316,13 @@ int mem_load(struct session *s, struct task *t)
 		return 0;
 	at_object(s, "pid %d", task_vpid(t));
 	t->mem = xcalloc(1, sizeof(*t->mem));
-	t->mem->pages_fd = -1;
 	r = load_mm(s, t);
 	if (r == 0)
 		r = load_pagemap(s, t);
+	if (r == 0)
+		r = extras_load(s, t);
+	if (r == 0)
+		r = extras_check_keys(s, t);
 	if (r == 0)
 		r = same_load(s, t);
 	if (r == 0)
@@ -338,12 +337,12 @@ void mem_free_restore(struct mem *m)
 		return;
 	for (size_t i = 0; i < m->shm.n; i++)
 		cleanup_fd(&m->shm.v[i].fd);
-	cleanup_fd(&m->pages_fd);
 	vec_free(&m->shm);
 	vec_free(&m->maps);
 	vec_free(&m->guards);
 	vec_free(&m->runs);
-	vec_free(&m->same);
+	vec_free(&m->patches);
+	extras_free(m);
 	mm_entry__free_unpacked(m->mm, NULL);
 	m->mm = NULL;
 }

@@ -51,11 +51,10 @@ static void test_hostile_mappings(void **state)
 	REFUSED(EPROTO, prot, 0x1000007);
 	REFUSED(EPROTO, flags, PRIV_ANON | MAP_FIXED);
 	REFUSED(EPROTO, flags, MAP_SHARED | MAP_ANONYMOUS);
-	REFUSED(EOPNOTSUPP, flags, PRIV_ANON | MAP_HUGETLB);
+	REFUSED(EPROTO, flags, PRIV_ANON | 21u << 26);
 	REFUSED(EPROTO, status, VMA_REGULAR);
 	REFUSED(EPROTO, status, ANON | VMA_FILE_PRIVATE);
 	REFUSED(EOPNOTSUPP, status, ANON | VMA_AIO_RING);
-	REFUSED(EOPNOTSUPP, status, ANON | VMA_VVAR);
 	REFUSED(EPROTO, status, VMA_GUARD);
 	REFUSED(EPROTO, madv, 1 << MADV_DONTNEED);
 	REFUSED(EPROTO, madv, 1ull << 40);
@@ -103,21 +102,53 @@ static void test_pages_file_cut_off(void **state)
 	free(path);
 }
 
-/* Another vDSO is refused before anything is created. */
-static void test_other_vdso(void **state)
+/* One byte of the vDSO, and what mem_open() says then. */
+static int open_with_vdso_byte(struct world *w, off_t at, struct task **ret)
 {
-	struct world *w = *state;
 	struct member m = MEMBER(1, ID_EXE, task, VDSO_AT);
 	char *path = xasprintf("%s/pages-1.img", w->dir);
 	int fd;
 
 	write_chain(w, &m, 1);
 	fd = open(path, O_RDWR | O_CLOEXEC);
-	assert_int_equal(pwrite(fd, "?", 1, 4 * PAGE_BYTES + 77), 1);
+	assert_int_equal(pwrite(fd, "?", 1, 4 * PAGE_BYTES + at), 1);
 	close(fd);
 	free(path);
-	assert_int_equal(mem_load(w->s, add_task(w->s, 1, NULL)), 0);
-	assert_int_equal(mem_open(w->s), -EOPNOTSUPP);
+	*ret = add_task(w->s, 1, NULL);
+	assert_int_equal(mem_load(w->s, *ret), 0);
+	return mem_open(w->s);
+}
+
+/* Another vDSO becomes memory whose functions lead to this one's. */
+static void test_other_vdso(void **state)
+{
+	struct world *w = *state;
+	uint64_t bytes = w->self.at.end - w->self.at.start;
+	const struct mem *m;
+	struct task *t;
+
+	/* the last byte of the page is no table, nor code of a function's beginning */
+	assert_int_equal(open_with_vdso_byte(w, PAGE_BYTES - 1, &t), 0);
+	m = t->mem;
+	assert_true(m->patches.n >= 4);
+	assert_int_equal(m->vdso.start, VDSO_AT);
+	assert_int_equal(m->kernel.end - m->kernel.start, bytes);
+	assert_true(m->kernel.start >= VDSO_AT + bytes || m->kernel.end <= VDSO_AT);
+	for (size_t i = 0; i < m->patches.n; i++) {
+		assert_in_range(m->patches.v[i].addr, m->vdso.code, m->vdso.end - m->patches.v[i].len);
+		assert_in_range(m->patches.v[i].len, 5, VDSO_PATCH_MAX);
+	}
+	for (size_t i = 0; i < m->maps.n; i++) {
+		assert_true(m->maps.v[i]->end <= m->kernel.start || m->maps.v[i]->start >= m->kernel.end);
+		assert_true(!i || m->maps.v[i - 1]->end <= m->maps.v[i]->start);
+	}
+}
+
+static void test_damaged_vdso(void **state)
+{
+	struct task *t;
+
+	assert_int_equal(open_with_vdso_byte(*state, 1, &t), -EPROTO);
 }
 
 static void test_arena_avoids_tasks(void **state)
@@ -141,6 +172,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_hostile_mappings), T(test_hostile_pages), T(test_pages_file_cut_off), T(test_other_vdso),
+		T(test_damaged_vdso),
 		T(test_arena_avoids_tasks),
 	};
 

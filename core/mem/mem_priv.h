@@ -4,7 +4,7 @@
  *
  * dump:    vma.c (classification), collect.c (mappings of a task), scan.c (which pages),
  *          dump.c, pages.c (images), shmem.c (shared memory objects)
- * restore: load.c, plan.c, open.c, vdso.c
+ * restore: load.c, plan.c, open.c, vdso.c, vdso_proxy.c
  *
  * Meaning of what the images hold:
  *  - mm vmas are sorted by address and do not overlap, with one exception: a guard region
@@ -29,6 +29,9 @@
 #define MADV_GUARD_INSTALL 102 /* Linux 6.13 */
 #endif
 
+/* In flags, with MAP_HUGETLB: the logarithm of the size of the pages. */
+#define VMA_HUGE_SIZE (0x3fu << 26)
+
 /* ---- mappings (vma.c) ---- */
 
 /* A mapping at dump, and its entry in the image. */
@@ -40,6 +43,11 @@ struct vma_area {
 	uint64_t madv;	  /* bits 1 << MADV_* */
 	uint64_t shmid;
 	bool has_file;	  /* the file behind it is a file object */
+	struct mapping *mapping; /* claimed by a plugin; NULL: not */
+	uint64_t covers;  /* VMF bits that the plugin takes care of */
+	bool owned;	  /* the plugin makes it, not the core */
+	bool contents;	  /* all that is in it is dumped */
+	bool exact;	  /* pages of zeros are dumped too */
 };
 
 /*
@@ -49,6 +57,10 @@ struct vma_area {
  * ("asynchronous I/O ring (io_setup)").
  */
 const char *vma_classify(struct vma_area *a, uint64_t shm_dev);
+/* Makes a, shared anonymous memory, the mapping of a memfd, which the file behind it is in all but name. */
+void vma_as_file(struct vma_area *a);
+/* One of the kernel's own that every task has: vDSO, vvar, vsyscall. */
+bool vma_is_special(const struct proc_vma *v);
 /* Device number of that tmpfs, or 0 when it cannot be found out. */
 uint64_t vma_shm_dev(void);
 /* True when b continues a as one mapping of the image: the parts of the vvar area. */
@@ -56,6 +68,11 @@ bool vma_joins(const struct vma_area *a, const struct vma_area *b);
 
 /* "7f00-8000 /x" for messages, into buf. */
 const char *vma_describe(const struct proc_vma *v, char *buf, size_t size);
+
+/* All status bits but those of plugins. */
+#define VMA_STATUS_CORE \
+	(VMA_FILE_PRIVATE | VMA_FILE_SHARED | VMA_ANON_PRIVATE | VMA_ANON_SHARED | VMA_REGULAR | VMA_STACK | VMA_VSYSCALL | \
+	 VMA_VDSO | VMA_HEAP | VMA_VVAR | VMA_MEMFD | VMA_GUARD)
 
 /* Status tests, for entries of the image too. */
 static inline bool vma_is_private(uint32_t status)
@@ -66,6 +83,9 @@ static inline bool vma_is_file(uint32_t status)
 {
 	return status & (VMA_FILE_PRIVATE | VMA_FILE_SHARED);
 }
+
+/* A fork does not pass on the contents of these: DONTFORK, WIPEONFORK. */
+#define MADV_NOT_INHERITED (1ull << 10 | 1ull << 18)
 
 struct span {
 	uint64_t start, end;
@@ -79,15 +99,24 @@ typedef VEC(struct span) span_list;
 
 typedef VEC(struct VmaEntry *) entry_list;
 
-/* Pages [start, end) lie at offset off of the pages file. */
+/* Pages [start, end) lie at offset off of a pages file. */
 struct stored_run {
 	uint64_t start, end, off;
+	uint32_t file; /* its id */
+	int fd;	       /* restore: E's, from mem_open() on */
 };
 typedef VEC(struct stored_run) stored_list;
 
-/* The kernel's own mappings of a task: data pages [start, code), code [code, end). All 0: none. */
+/* The kernel's own mappings of a task: data [start, data_end), code [code, end). Empty: there is none. */
 struct vdso_place {
-	uint64_t start, code, end;
+	uint64_t start, data_end, code, end;
+};
+
+/* Bytes of code that lead from a function of another kernel's vDSO to this one's. */
+#define VDSO_PATCH_MAX 12
+struct vdso_patch {
+	uint64_t addr;
+	uint8_t len, code[VDSO_PATCH_MAX];
 };
 
 #define VDSO_PARTS 8
@@ -103,6 +132,7 @@ struct vdso_layout {
 /* Shared anonymous memory, one object for all mappings with the same id. */
 struct shm_object {
 	uint32_t shmid;
+	uint32_t huge; /* MAP_HUGETLB with the size of the pages, or 0 */
 	uint64_t bytes;
 	int fd; /* E's */
 };
@@ -110,19 +140,23 @@ struct shm_object {
 /* ---- a task's memory ---- */
 
 struct mem {
+	VEC(struct mapping *) mappings; /* claimed by plugins, by address; dump and restore (kinds.c) */
+
 	/* dump (collect.c, dump.c) */
 	VEC(struct vma_area) areas; /* sorted, no overlaps; the vvar area is one */
+	struct snapshot *snapshot;  /* NULL: its memory is written while it is frozen */
+	bool unsure;		    /* flags of the areas are those before the freeze: ahead_settle() */
 
 	/* restore (load.c, plan.c): fields of the restore side below this line */
+	struct StasisMem *extra; /* as read; NULL: nothing special (extras.c) */
 	struct MmEntry *mm;  /* as read */
 	entry_list maps;     /* of mm: mappings to be made; sorted, no overlaps; fd: E's, of shared anonymous memory */
 	entry_list guards;   /* of mm: guard regions */
 	stored_list runs;    /* pages in the pages file; sorted, no overlaps */
-	span_list same;	     /* pages that it shared with same_as at the dump; sorted, no overlaps */
-	uint32_t same_as;    /* vpid */
-	struct vdso_place vdso;
-	uint32_t pages_id;
-	int pages_fd;	     /* -1: not open */
+	struct vdso_place vdso;	  /* as in the image */
+	struct vdso_place kernel; /* where this kernel's is put: there too, unless vdso_proxy() was needed */
+	VEC(struct vdso_patch) patches;
+	uint32_t pages_id;   /* of the pages file that is the task's own */
 	VEC(struct shm_object) shm; /* the root's memory: all shared anonymous objects of the tree */
 	struct vdso_layout self;    /* the root's memory: E's own vDSO */
 };
@@ -135,20 +169,49 @@ int mem_open_mapping(pid_t pid, const struct proc_vma *v, int flags);
 /* Frees the restore side's fields of m; called by mem_free(). */
 void mem_free_restore(struct mem *m);
 
+/* Nothing is mapped below: mmap_min_addr, and 1 MiB at least. (open.c) */
+uint64_t mem_lowest_address(void);
 /* Index of the first stored run that ends behind addr; runs.n: none. (load.c) */
 size_t mem_find_run(const struct mem *m, uint64_t addr);
 /* Stored pages [addr, addr + len) into buf: 0, -ENOENT when not all are stored, -errno. Not recorded. (open.c) */
 int mem_read_stored(const struct mem *m, uint64_t addr, void *buf, size_t len);
 
+/* ---- what mm-*.img cannot say (extras.c) ---- */
+
+/* Dump: x-stasis-mem-<vpid>, if there is something. Restore: fills m->extra. 0 or -errno recorded. */
+int extras_dump(struct session *s, struct task *t, const struct mem_facts *facts);
+int extras_load(struct session *s, struct task *t);
+void extras_free(struct mem *m);
+/* Restore: the protection key of the mapping at addr, 0: none; whether it is locked only where it is touched. */
+uint32_t extras_key(const struct mem *m, uint64_t addr);
+bool extras_on_fault(const struct mem *m, uint64_t addr);
+/* Restore: -EOPNOTSUPP recorded when t has allocated keys and this machine has none. */
+int extras_check_keys(struct session *s, const struct task *t);
+/*
+ * Operations that allocate the keys of own where those of from (NULL: none) are: before the protections are set, and
+ * after it.
+ */
+void extras_plan_keys(const struct mem *own, const struct mem *from, struct plan *p);
+void extras_plan_spare_keys(const struct mem *own, const struct mem *from, struct plan *p);
+
 /* ---- the vDSO at restore (vdso.c) ---- */
 
 /* E's own layout. 0 or -errno recorded. */
 int vdso_self(struct session *s, struct vdso_layout *ret);
-/* Whether t can run with E's vDSO: shape and code are the same. 0 or -errno recorded. */
-int vdso_check(struct session *s, const struct task *t, const struct vdso_layout *self);
-/* Operations that move the mappings: from start (as in vdso_place) into the arena's parking range, and from there. */
-void vdso_plan_park(struct plan *p, const struct vdso_layout *self, uint64_t start);
-void vdso_plan_unpark(struct plan *p, const struct vdso_layout *self, uint64_t start);
+/*
+ * Decides where this kernel's vDSO goes in t, and what has to be done when t had another one. Its mappings, threads and pages
+ * files are known.  0 or -errno recorded.
+ */
+int vdso_settle(struct session *s, struct task *t, const struct vdso_layout *self);
+/* t has another vDSO, whose code are the len bytes at old: turns it into ordinary memory. (vdso_proxy.c) 0 or -errno recorded. */
+int vdso_proxy(struct session *s, struct task *t, const struct vdso_layout *self, const void *old, size_t len);
+static inline bool vdso_any(const struct vdso_place *at)
+{
+	return at->data_end > at->start || at->end > at->code;
+}
+/* Operations that move the mappings from a place into the arena's parking range, and from there; the rest stays there. */
+void vdso_plan_park(struct plan *p, const struct vdso_layout *self, const struct vdso_place *from);
+void vdso_plan_unpark(struct plan *p, const struct vdso_layout *self, const struct vdso_place *to);
 
 /* ---- what a task inherits and what it needs anew (cow.c) ---- */
 
@@ -178,10 +241,12 @@ void mem_diff_free(struct mem_diff *d);
 struct page_run {
 	uint64_t start, bytes;
 	bool skip_zero; /* private anonymous: a page of zeros needs no entry */
+	uint32_t file;	/* not 0: they are in this pages file already, */
+	uint64_t off;	/* at this offset */
 };
 typedef VEC(struct page_run) run_list;
 
-/* Appends a run, growing the last one when it continues it. Pure. */
+/* Appends a run of pages to be read, growing the last one when it continues it. Pure. */
 void run_add(run_list *l, uint64_t start, uint64_t bytes, bool skip_zero);
 
 struct scanner {
@@ -197,14 +262,63 @@ void scanner_close(struct scanner *sc);
 /* Adds what n areas, in order, have to runs and guards. 0 or -errno, not recorded. */
 int scan_areas(struct scanner *sc, const struct vma_area *a, size_t n);
 
-/* ---- pages shared with the parent (same.c) ---- */
+/* ---- mappings read before the freeze (ahead.c) ---- */
 
-/* Dump: notes which of the runs of t are the very pages of its parent. 0 or -errno recorded. */
-int same_dump(struct session *s, struct task *t, const run_list *runs);
-/* Restore: fills same and same_as of t->mem. 0 or -errno recorded; no image is no error. */
+struct ahead;
+void ahead_free(struct ahead *ah);
+struct ahead **mem_ahead(struct session *s);
+/* Mappings of the frozen pid; *ret_unsure: flags may be out of date. 0 or -errno, not recorded. */
+int ahead_vmas(struct session *s, pid_t pid, vma_list *ret, bool *ret_unsure);
+/* Makes the areas of t right where they are unsure; pid: its copy, or itself. 0 or -errno recorded. */
+int ahead_settle(struct session *s, struct task *t, pid_t pid);
+
+/* ---- memory that is written while the tree runs (snapshot.c) ---- */
+
+struct snapshot {
+	pid_t pid;	 /* the copy */
+	run_list runs;	 /* what it has not, */
+	char *data;	 /* back to back */
+	run_list guards; /* in what it has not */
+};
+/* Does a copy have the contents of a? Pure. */
+bool snapshot_carries(const struct vma_area *a);
+/* As scan_areas() for all of t, sc: of the copy. */
+int snapshot_scan(const struct task *t, struct scanner *sc);
+/* A part of one run: true when it is one that the copy has not; sn may be NULL. */
+bool snapshot_read(const struct snapshot *sn, uint64_t addr, void *buf, uint64_t bytes);
+void snapshot_free(struct snapshot *sn);
+/* Bytes of memory that pid may still come to use, about (room.c). */
+uint64_t mem_room(pid_t pid);
+/*
+ * Memory of pid at addr; mem: its /proc/PID/mem. By W where the kernel leaves no access to others: one caller at a time.
+ * 0 or -errno, not recorded.
+ */
+int mem_read_task(struct session *s, pid_t pid, int mem, uint64_t addr, void *buf, size_t len);
+
+/* ---- pages that tasks share (same.c) ---- */
+
+struct same;
+/*
+ * Dump: finds out which of the runs of t, read from process pid, are the very pages that a task before it has brought,
+ * and replaces them by runs with a file.  With --compat-images the runs stay, and only the image tells. 0 or -errno recorded.
+ */
+int same_find(struct session *s, struct task *t, pid_t pid, run_list *runs);
+/* Dump: where the pages of the task that same_find() was called for last have been put. Takes the list. */
+void same_written(struct session *s, stored_list *stored);
+void same_free(struct same *sm);
+/* Dump: an entry of x-stasis-pages-<vpid>: the pages of r are in r->file. 0 or -errno recorded. */
+int pages_elsewhere(struct session *s, uint64_t vpid, const struct page_run *r);
+/* Restore: replaces the places in t->mem->runs by those that x-stasis-pages tells. 0 or -errno recorded; no image is no error. */
 int same_load(struct session *s, struct task *t);
 
 /* ---- pages files and shared memory (shmem.c) ---- */
+
+/* Where same.c keeps what it knows. */
+struct same **mem_same(struct session *s);
+/* Restore: pages-<id>.img is there and has at least so many bytes; for whom: "pagemap-5.img". 0 or -errno recorded. */
+int pages_file_check(struct session *s, uint32_t id, uint64_t bytes, const char *whose);
+/* Restore: E's descriptor of it, opened once, beyond the tasks' numbers. -errno recorded. */
+int pages_file_open(struct session *s, uint32_t id);
 
 /* A new number for a pages file, unique in the session; from 1. */
 uint32_t mem_pages_id(struct session *s);
@@ -231,15 +345,17 @@ int shmem_extent(struct session *s, uint32_t shmid, uint64_t *ret_bytes);
 struct page_source {
 	int fd;
 	pid_t pid; /* fd is /proc/PID/mem of it; 0: an object, behind whose end there are zeros */
+	int pagemap; /* its /proc/PID/pagemap, or -1 */
+	const struct snapshot *snapshot; /* it is a copy; or NULL */
 };
 bool page_is_zero(const void *page);
 /*
  * Writes the pagemap image of this type and id, and its pages file, from runs.  By several threads when there is much:
- * must not be called while a hook runs in another one.  0 or -errno recorded; *ret_pages: pages written, set unless the
- * images could not be created.
+ * must not be called while a hook runs in another one; much private memory goes to one pages file a thread.  0 or
+ * -errno recorded; *ret_pages: pages written, set unless the images could not be created; where: where they are, or NULL.
  */
 int pages_dump(struct session *s, const struct cr_img_type *type, uint64_t id, const struct page_source *src,
-	       const run_list *runs, uint64_t *ret_pages);
+	       const run_list *runs, uint64_t *ret_pages, stored_list *where);
 /* How many threads shall share n pieces of work: at least 1, at most as many as E may use CPUs. */
 size_t mem_threads(uint64_t n);
 

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "files.h"
 #include "image.h"
 
@@ -53,11 +54,14 @@ static int collect_used(struct session *s, span_list *used)
 	return r;
 }
 
-static uint64_t lowest_address(void)
+uint64_t mem_lowest_address(void)
 {
 	_cleanup_buf_ struct buf text = { 0 };
-	uint64_t lowest = 1 << 20;
+	static uint64_t lowest;
 
+	if (lowest)
+		return lowest;
+	lowest = 1 << 20;
 	if (read_file(AT_FDCWD, "/proc/sys/vm/mmap_min_addr", &text) == 0)
 		lowest = MAX_OF(lowest, PAGE_UP(strtoull(text.p, NULL, 10)));
 	return lowest;
@@ -65,7 +69,7 @@ static uint64_t lowest_address(void)
 
 static struct span largest_hole(const span_list *used)
 {
-	uint64_t at = lowest_address();
+	uint64_t at = mem_lowest_address();
 	struct span best = { 0, 0 };
 
 	for (size_t i = 0; i <= used->n; i++) {
@@ -108,34 +112,34 @@ int mem_pick_arena(struct session *s, uint64_t *ret_base, uint64_t *ret_size)
 
 static int open_pages(struct session *s, struct task *t)
 {
-	int fd = -1;
-	int r;
+	for (size_t i = 0; i < t->mem->runs.n; i++) {
+		struct stored_run *r = &t->mem->runs.v[i];
 
-	if (!t->mem->runs.n)
-		return 0;
-	r = img_open_fd(s, &img_pages, t->mem->pages_id, &fd);
-	if (r == -ENOENT)
-		return fail(s, ENOENT, "pages-%u.img has vanished", t->mem->pages_id);
-	if (r < 0)
-		return r;
-	fd = files_high_fd(s, fd);
-	if (fd < 0)
-		return fd;
-	t->mem->pages_fd = fd;
+		r->fd = i && r[-1].file == r->file ? r[-1].fd : pages_file_open(s, r->file);
+		if (r->fd < 0)
+			return r->fd;
+	}
 	return 0;
 }
 
 int mem_read_stored(const struct mem *m, uint64_t addr, void *buf, size_t len)
 {
-	size_t run = mem_find_run(m, addr);
-	const struct stored_run *r;
+	for (size_t run = mem_find_run(m, addr); len; run++) {
+		const struct stored_run *r = &m->runs.v[run];
+		size_t n;
+		int err;
 
-	if (run == m->runs.n)
-		return -ENOENT;
-	r = &m->runs.v[run];
-	if (r->start > addr || r->end - addr < len)
-		return -ENOENT;
-	return pread_full(m->pages_fd, buf, len, (off_t)(r->off + (addr - r->start)));
+		if (run == m->runs.n || r->start > addr)
+			return -ENOENT;
+		n = MIN_OF(len, r->end - addr);
+		err = pread_full(r->fd, buf, n, (off_t)(r->off + (addr - r->start)));
+		if (err)
+			return err;
+		addr += n;
+		buf = (char *)buf + n;
+		len -= n;
+	}
+	return 0;
 }
 
 /* ---- shared anonymous memory ---- */
@@ -162,6 +166,7 @@ static void collect_shm(struct task *t, struct mem *root)
 		if (!o) {
 			o = vec_push(&root->shm);
 			*o = (struct shm_object){ .shmid = (uint32_t)v->shmid, .fd = -1 };
+			o->huge = v->flags & (MAP_HUGETLB | VMA_HUGE_SIZE);
 		}
 		o->bytes = MAX_OF(o->bytes, bytes);
 	}
@@ -173,7 +178,8 @@ static void collect_shm(struct task *t, struct mem *root)
  */
 static int make_shm(uint64_t bytes)
 {
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = FAULTS("shared memory") ? MAP_FAILED :
+		  mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	char path[80];
 	int fd;
 
@@ -196,6 +202,62 @@ static int make_shm(uint64_t bytes)
 	return fd;
 }
 
+/* A file of huge pages: the flags of memfd_create(2) are those of mmap(2), but for MFD_HUGETLB. */
+static int make_huge(uint32_t huge, uint64_t bytes)
+{
+	int fd = memfd_create("anon_hugepage", MFD_CLOEXEC | MFD_HUGETLB | (huge & VMA_HUGE_SIZE));
+	int err;
+
+	if (fd < 0 || ftruncate(fd, (off_t)bytes) == 0)
+		return fd < 0 ? -errno : fd;
+	err = -errno;
+	close(fd);
+	return err;
+}
+
+/* Copies what is no hole in from to the memory at to. */
+static int copy_data(int from, char *to, uint64_t bytes)
+{
+	off_t start = 0, end;
+
+	while ((start = lseek(from, start, SEEK_DATA)) >= 0 && (uint64_t)start < bytes) {
+		int err;
+
+		end = lseek(from, start, SEEK_HOLE);
+		if (end < 0 || (uint64_t)end > bytes)
+			end = (off_t)bytes;
+		err = pread_full(from, to + start, (size_t)(end - start), start);
+		if (err < 0)
+			return err;
+		start = end;
+	}
+	return 0;
+}
+
+/* Such a file cannot be written to, only mapped: the contents get there by way of another one. */
+static int fill_huge(struct session *s, const struct shm_object *o)
+{
+	_cleanup_fd_ int tmp = make_shm(o->bytes);
+	void *p = mmap(NULL, o->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, o->fd, 0);
+	int err;
+
+	if (tmp < 0 || p == MAP_FAILED) {
+		err = tmp < 0 ? tmp : -errno;
+		if (p != MAP_FAILED)
+			munmap(p, o->bytes);
+		return fail(s, -err, "cannot map %lu bytes of huge pages: %s; are there enough of them (vm.nr_hugepages)?",
+			    o->bytes, strerror(-err));
+	}
+	err = shmem_fill(s, tmp, o->shmid, o->bytes);
+	if (err == 0) {
+		err = copy_data(tmp, p, o->bytes);
+		if (err < 0)
+			fail(s, -err, "cannot fill %lu bytes of huge pages: %s", o->bytes, strerror(-err));
+	}
+	munmap(p, o->bytes);
+	return err;
+}
+
 static int open_shm(struct session *s, struct shm_object *o)
 {
 	uint64_t stored = 0;
@@ -204,14 +266,19 @@ static int open_shm(struct session *s, struct shm_object *o)
 	if (r < 0)
 		return r;
 	o->bytes = MAX_OF(o->bytes, stored);
-	r = make_shm(o->bytes);
+	if (o->huge) {
+		uint64_t page = 1ull << (o->huge & VMA_HUGE_SIZE ? o->huge >> 26 & 63 : 21);
+
+		o->bytes = (o->bytes + page - 1) & ~(page - 1);
+	}
+	r = o->huge ? make_huge(o->huge, o->bytes) : make_shm(o->bytes);
 	if (r < 0)
 		return fail(s, -r, "cannot create %lu bytes of shared memory (object %u): %s", o->bytes, o->shmid,
 			    strerror(-r));
 	o->fd = files_high_fd(s, r);
 	if (o->fd < 0)
 		return o->fd;
-	return shmem_fill(s, o->fd, o->shmid, o->bytes);
+	return o->huge ? fill_huge(s, o) : shmem_fill(s, o->fd, o->shmid, o->bytes);
 }
 
 static void assign_shm(struct task *t, struct mem *root)
@@ -239,7 +306,7 @@ int mem_open(struct session *s)
 		collect_shm(t, root);
 		r = open_pages(s, t);
 		if (r == 0)
-			r = vdso_check(s, t, &root->self);
+			r = vdso_settle(s, t, &root->self);
 	}
 	at_object(s, NULL);
 	for (size_t i = 0; i < root->shm.n && r == 0; i++)

@@ -84,33 +84,38 @@ static void clear_root(struct planner *pl)
 {
 	const struct arena *a = pl->p->set->arena;
 	const struct vdso_layout *self = &pl->s->tree->root->mem->self;
-	const struct vdso_place *vdso = &pl->own->vdso;
+	const struct vdso_place *want = &pl->own->kernel;
 
 	unregister_rseq(pl);
-	if (vdso->end)
-		vdso_plan_park(pl->p, self, self->at.start);
+	if (vdso_any(want))
+		vdso_plan_park(pl->p, self, &self->at);
 	plan_origin(pl->p->set, "memory: the engine's own mappings");
 	unmap(pl, 0, a->base);
 	unmap(pl, a->base + a->size, USER_END);
-	if (vdso->end)
-		vdso_plan_unpark(pl->p, self, vdso->start);
+	if (vdso_any(want))
+		vdso_plan_unpark(pl->p, self, want);
 }
 
 static void clear_child(struct planner *pl)
 {
 	const struct vdso_layout *self = &pl->s->tree->root->mem->self;
-	const struct vdso_place *had = &pl->from->vdso, *vdso = &pl->own->vdso;
-	bool move = vdso->end && vdso->start != had->start;
+	const struct vdso_place *had = &pl->from->kernel, *want = &pl->own->kernel;
+	bool move = memcmp(had, want, sizeof(*had)) != 0;
 
+	/* what is not wanted stays in the parking range and goes with it */
 	if (move)
-		vdso_plan_park(pl->p, self, had->start);
+		vdso_plan_park(pl->p, self, had);
 	plan_origin(pl->p->set, "memory: mappings of the parent");
 	for (size_t i = 0; i < pl->d.unmap.n; i++)
 		unmap(pl, pl->d.unmap.v[i].start, pl->d.unmap.v[i].end);
-	if (!vdso->end)
-		unmap(pl, had->start, had->end);
 	if (move)
-		vdso_plan_unpark(pl->p, self, vdso->start);
+		vdso_plan_unpark(pl->p, self, want);
+}
+
+/* What there is of a vDSO in `want` is also in `had`. */
+static bool vdso_covers(const struct vdso_place *had, const struct vdso_place *want)
+{
+	return (want->end == want->code || had->end > had->code) && (want->data_end == want->start || had->data_end > had->start);
 }
 
 static int clear(struct planner *pl)
@@ -119,7 +124,7 @@ static int clear(struct planner *pl)
 		clear_root(pl);
 		return 0;
 	}
-	if (pl->own->vdso.end && !pl->from->vdso.end)
+	if (!vdso_covers(&pl->from->kernel, &pl->own->kernel))
 		return fail(pl->s, EOPNOTSUPP, "pid %d has a vDSO but the task it was forked from has none",
 			    task_vpid(pl->t));
 	clear_child(pl);
@@ -199,6 +204,9 @@ static uint32_t work_prot(const struct piece *pc)
 {
 	uint32_t prot = pc->from ? pc->from->prot : pc->v->prot;
 
+	/* a key of the kernel's is taken for it, which must be the right one (extras.c) */
+	if (!pc->from && prot == PROT_EXEC)
+		prot = PROT_NONE;
 	if (pc->filled && (prot & (PROT_READ | PROT_WRITE)) != (PROT_READ | PROT_WRITE))
 		return PROT_READ | PROT_WRITE;
 	return prot;
@@ -232,6 +240,10 @@ static int backing_fd(struct planner *pl, const VmaEntry *v, int64_t *ret)
 static uint32_t map_flags(const VmaEntry *v)
 {
 	uint32_t flags = v->flags & (MAP_GROWSDOWN | MAP_NORESERVE | MAP_STACK);
+
+	/* a file of huge pages has no need of the flag */
+	if (v->status & VMA_ANON_PRIVATE)
+		flags |= v->flags & (MAP_HUGETLB | VMA_HUGE_SIZE);
 
 	if (v->status & (VMA_FILE_SHARED | VMA_ANON_SHARED))
 		return flags | MAP_SHARED | MAP_FIXED_NOREPLACE;
@@ -313,11 +325,13 @@ struct fill_cursor {
 static void fill_call(struct planner *pl, struct plan *p, struct fill_cursor *c, uint64_t most)
 {
 	const stored_list *l = &pl->d.fill;
-	uint64_t off = l->v[c->i].off + c->done, start = l->v[c->i].start + c->done, end = 0, bytes = 0;
+	const struct stored_run *first = &l->v[c->i];
+	uint64_t off = first->off + c->done, start = first->start + c->done, end = 0, bytes = 0;
 	struct iovec iov[IOV_RUNS], *there;
 	size_t n = 0;
 
-	while (c->i < l->n && n < IOV_RUNS && bytes < most && l->v[c->i].off + c->done == off + bytes) {
+	while (c->i < l->n && n < IOV_RUNS && bytes < most && l->v[c->i].file == first->file &&
+	       l->v[c->i].off + c->done == off + bytes) {
 		const struct stored_run *r = &l->v[c->i];
 		uint64_t len = MIN_OF(r->end - r->start - c->done, most - bytes);
 
@@ -329,8 +343,8 @@ static void fill_call(struct planner *pl, struct plan *p, struct fill_cursor *c,
 			*c = (struct fill_cursor){ c->i + 1, 0 };
 	}
 	there = plan_put(p, iov, n * sizeof(*iov));
-	plan_origin(p->set, "memory: pages %lx-%lx from pages-%u.img at %#lx", start, end, pl->own->pages_id, off);
-	plan_sys(p, BLOB_EXPECT, SYS_preadv, (uint64_t)pl->own->pages_fd, (uint64_t)there, n, off)->expect = bytes;
+	plan_origin(p->set, "memory: pages %lx-%lx from pages-%u.img at %#lx", start, end, first->file, off);
+	plan_sys(p, BLOB_EXPECT, SYS_preadv, (uint64_t)first->fd, (uint64_t)there, n, off)->expect = bytes;
 }
 
 /* A thread of the task that reads a part of its pages and ends. *ret_word: becomes 0 when it has ended. */
@@ -409,22 +423,40 @@ static void advise_late(struct planner *pl, const struct piece *pc)
 
 static void lock_piece(struct planner *pl, const struct piece *pc)
 {
-	uint64_t when = pc->v->prot & (PROT_READ | PROT_EXEC) ? 0 : MLOCK_WHEN_TOUCHED;
+	bool readable = pc->v->prot & (PROT_READ | PROT_EXEC);
+	uint64_t when = readable && !extras_on_fault(pl->own, pc->start) ? 0 : MLOCK_WHEN_TOUCHED;
 
 	if (pc->v->flags & MAP_LOCKED)
 		plan_sys(pl->p, BLOB_NONNEG, SYS_mlock2, pc->start, pc->end - pc->start, when);
 }
 
+/* Where the vDSO is another kernel's. */
+static void patch_vdso(struct planner *pl)
+{
+	plan_origin(pl->p->set, "memory: functions of the old vDSO");
+	for (size_t i = 0; i < pl->own->patches.n; i++) {
+		const struct vdso_patch *p = &pl->own->patches.v[i];
+
+		plan_op(pl->p, BLOB_COPY, p->addr, (uintptr_t)plan_put(pl->p, p->code, p->len), p->len);
+	}
+}
+
 static void finish_mappings(struct planner *pl)
 {
+	patch_vdso(pl);
+	extras_plan_keys(pl->own, pl->from, pl->p);
 	for (size_t i = 0; i < pl->d.pieces.n; i++) {
 		const struct piece *pc = &pl->d.pieces.v[i];
 
 		origin(pl, pc->v);
-		if (work_prot(pc) != pc->v->prot)
+		if (extras_key(pl->own, pc->start))
+			plan_sys(pl->p, BLOB_ZERO, SYS_pkey_mprotect, pc->start, pc->end - pc->start, pc->v->prot,
+				 extras_key(pl->own, pc->start));
+		else if (work_prot(pc) != pc->v->prot)
 			plan_sys(pl->p, BLOB_ZERO, SYS_mprotect, pc->start, pc->end - pc->start, pc->v->prot);
 		advise_late(pl, pc);
 	}
+	extras_plan_spare_keys(pl->own, pl->from, pl->p);
 	for (size_t i = 0; i < pl->own->guards.n; i++) {
 		const VmaEntry *g = pl->own->guards.v[i];
 

@@ -16,6 +16,9 @@
 #include <linux/ioctl.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include "fault.h"
 
 /* From linux/fs.h of 6.7 and later, which may be newer than the headers here. */
 struct scan_region {
@@ -44,10 +47,10 @@ void run_add(run_list *l, uint64_t start, uint64_t bytes, bool skip_zero)
 {
 	struct page_run *last = l->n ? &l->v[l->n - 1] : NULL;
 
-	if (last && last->start + last->bytes == start && last->skip_zero == skip_zero)
+	if (last && !last->file && last->start + last->bytes == start && last->skip_zero == skip_zero)
 		last->bytes += bytes;
 	else
-		*vec_push(l) = (struct page_run){ start, bytes, skip_zero };
+		*vec_push(l) = (struct page_run){ .start = start, .bytes = bytes, .skip_zero = skip_zero };
 }
 
 int scanner_open(struct scanner *sc, pid_t pid)
@@ -56,7 +59,7 @@ int scanner_open(struct scanner *sc, pid_t pid)
 
 	*sc = (struct scanner){ .fd = -1 };
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
-	sc->fd = open(path, O_RDONLY | O_CLOEXEC);
+	sc->fd = FAULTS("opening %s", path) ? -1 : open(path, O_RDONLY | O_CLOEXEC);
 	return sc->fd < 0 ? -errno : 0;
 }
 
@@ -71,7 +74,7 @@ void scanner_close(struct scanner *sc)
 static bool run_wanted(const struct vma_area *a, uint64_t cat)
 {
 	if (a->status & VMA_ANON_PRIVATE)
-		return !(cat & IS_PFNZERO) && cat & (IS_PRESENT | IS_SWAPPED);
+		return (a->exact || !(cat & IS_PFNZERO)) && cat & (IS_PRESENT | IS_SWAPPED);
 	if (a->status & VMA_FILE_PRIVATE)
 		return cat & IS_SWAPPED || (cat & IS_PRESENT && !(cat & IS_FILE));
 	return false; /* shared: the file or the shared object has it */
@@ -83,14 +86,14 @@ static void take_range(struct scanner *sc, const struct vma_area *a, uint64_t st
 		if (start > a->v.start)
 			run_add(&sc->guards, start, end - start, false);
 		else /* not merged with one of the mapping before */
-			*vec_push(&sc->guards) = (struct page_run){ start, end - start, false };
+			*vec_push(&sc->guards) = (struct page_run){ .start = start, .bytes = end - start };
 		return;
 	}
 	if (!(cat & (IS_PRESENT | IS_SWAPPED)))
 		return;
 	sc->pages += (end - start) / PAGE_BYTES;
 	if (run_wanted(a, cat))
-		run_add(&sc->runs, start, end - start, !(a->status & VMA_FILE_PRIVATE));
+		run_add(&sc->runs, start, end - start, !(a->status & VMA_FILE_PRIVATE) && !(a->flags & MAP_HUGETLB) && !a->exact);
 }
 
 static int scan_once(struct scanner *sc, struct scan_arg *arg, bool private)
@@ -101,7 +104,7 @@ static int scan_once(struct scanner *sc, struct scan_arg *arg, bool private)
 
 		arg->category_anyof_mask = private ? IS_PRESENT | IS_SWAPPED | guard : guard;
 		arg->return_mask = IS_FILE | IS_PRESENT | IS_SWAPPED | IS_PFNZERO | guard;
-		n = ioctl(sc->fd, SCAN_IOCTL, arg);
+		n = FAULTS("page scan") ? -1 : ioctl(sc->fd, SCAN_IOCTL, arg);
 		if (n >= 0)
 			return n;
 		if (errno == EINTR)
@@ -191,10 +194,10 @@ static int scan_group(struct scanner *sc, const struct vma_area *a, size_t n)
 	return err;
 }
 
-/* Scanned like any other: not what belongs to the kernel, nor the vDSO. */
+/* Scanned like any other: not what belongs to the kernel or a plugin, nor the vDSO. */
 static bool is_plain(const struct vma_area *a)
 {
-	return !(a->status & (VMA_VSYSCALL | VMA_VVAR | VMA_VDSO));
+	return !(a->status & (VMA_VSYSCALL | VMA_VVAR | VMA_VDSO)) && !a->owned;
 }
 
 int scan_areas(struct scanner *sc, const struct vma_area *a, size_t n)
@@ -207,6 +210,8 @@ int scan_areas(struct scanner *sc, const struct vma_area *a, size_t n)
 			run_add(&sc->runs, a[i].v.start, a[i].v.end - a[i].v.start, false);
 			sc->pages += (a[i].v.end - a[i].v.start) / PAGE_BYTES;
 		}
+		if (a[i].contents)
+			run_add(&sc->runs, a[i].v.start, a[i].v.end - a[i].v.start, true);
 		if (!is_plain(&a[i]))
 			continue;
 		while (vma_is_private(a[i].status) && i + many < n && is_plain(&a[i + many]) &&

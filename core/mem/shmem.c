@@ -17,6 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fault.h"
+#include "files.h"
 #include "image.h"
 #include "pagemap.pb-c.h"
 
@@ -28,12 +30,21 @@ struct shmem_object {
 	bool dumped;
 };
 
+/* A pages file at restore. */
+struct pages_file {
+	int fd; /* -1: not open */
+	uint64_t bytes;
+};
+
 /* The id of object i is i + 1. */
 struct shmem {
 	VEC(struct shmem_object) objects;
 	uint32_t last_pages_id;
 	uint64_t dev; /* mem_shm_dev() */
 	VEC(uint32_t) mapped; /* mem_mapped_id() */
+	struct same *same;
+	struct ahead *ahead;
+	VEC(struct pages_file) files; /* restore */
 };
 
 static struct shmem *registry(struct session *s)
@@ -47,6 +58,11 @@ void shmem_free(struct shmem *sh)
 {
 	if (!sh)
 		return;
+	for (size_t i = 0; i < sh->files.n; i++)
+		cleanup_fd(&sh->files.v[i].fd);
+	vec_free(&sh->files);
+	same_free(sh->same);
+	ahead_free(sh->ahead);
 	vec_free(&sh->objects);
 	vec_free(&sh->mapped);
 	free(sh);
@@ -85,6 +101,70 @@ uint32_t *mem_mapped_id(struct session *s, const struct vma_area *a)
 uint32_t mem_pages_id(struct session *s)
 {
 	return ++registry(s)->last_pages_id;
+}
+
+struct ahead **mem_ahead(struct session *s)
+{
+	return &registry(s)->ahead;
+}
+
+struct same **mem_same(struct session *s)
+{
+	return &registry(s)->same;
+}
+
+/* Remembered by its id; looked at the first time. */
+static int know_file(struct session *s, uint32_t id, struct pages_file **ret)
+{
+	struct shmem *sh = registry(s);
+	uint32_t n = session_id(s, "pages file", &id, sizeof(id), NULL);
+	_cleanup_fd_ int fd = -1;
+	struct stat st;
+	int err;
+
+	if (n <= sh->files.n) {
+		*ret = &sh->files.v[n - 1];
+		return 0;
+	}
+	err = img_open_fd(s, &img_pages, id, &fd);
+	if (err == -ENOENT)
+		return fail(s, ENOENT, "pages-%u.img is missing: the image directory is incomplete", id);
+	if (err < 0)
+		return err;
+	if (fstat(fd, &st) < 0)
+		return fail(s, errno, "pages-%u.img: %m", id);
+	*vec_push(&sh->files) = (struct pages_file){ .fd = -1, .bytes = st.st_size };
+	*ret = &sh->files.v[n - 1];
+	return 0;
+}
+
+int pages_file_check(struct session *s, uint32_t id, uint64_t bytes, const char *whose)
+{
+	struct pages_file *f;
+	int err = know_file(s, id, &f);
+
+	if (!err && f->bytes < bytes)
+		err = fail(s, EPROTO, "pages-%u.img has %" PRIu64 " bytes, %s names %" PRIu64 ": the image is cut off", id,
+			   f->bytes, whose, bytes);
+	return err;
+}
+
+int pages_file_open(struct session *s, uint32_t id)
+{
+	struct pages_file *f;
+	int fd, err = know_file(s, id, &f);
+
+	if (err || f->fd >= 0)
+		return err ? err : f->fd;
+	err = img_open_fd(s, &img_pages, id, &fd);
+	if (err == -ENOENT)
+		err = fail(s, ENOENT, "pages-%u.img has vanished", id);
+	if (err < 0)
+		return err;
+	fd = files_high_fd(s, fd);
+	if (fd >= 0)
+		f->fd = fd;
+	return fd;
 }
 
 uint32_t shmem_id(struct session *s, uint64_t dev, uint64_t ino)
@@ -179,7 +259,7 @@ int shmem_dump(struct session *s, int fd, const struct stat *st, uint64_t size, 
 	if (src.fd < 0)
 		return src.fd;
 	object_runs(src.fd, size, &runs);
-	err = pages_dump(s, &img_shmem_pagemap, id, &src, &runs, &pages);
+	err = pages_dump(s, &img_shmem_pagemap, id, &src, &runs, &pages, NULL);
 	s->stats.shpages_scanned += PAGE_UP(size) / PAGE_BYTES;
 	s->stats.shpages_written += pages;
 	s->stats.memdump_time += now_us() - t;
@@ -293,7 +373,10 @@ static int fill_run(const struct stored *st, int fd, const struct shmem_run *run
 {
 	for (uint64_t done = 0; done < run->bytes && run->off + done < size;) {
 		uint64_t n = MIN_OF(MIN_OF(CHUNK, run->bytes - done), size - run->off - done);
-		int err = pread_full(st->fd, buf, n, pos + done);
+		int err = FAULT("reading shared memory");
+
+		if (!err)
+			err = pread_full(st->fd, buf, n, pos + done);
 
 		if (!err)
 			err = pwrite_full(fd, buf, n, run->off + done);

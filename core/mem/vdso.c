@@ -38,6 +38,8 @@ static int add_part(struct session *s, const struct proc_vma *v, struct vdso_lay
 		l->at.start = v->start;
 	if (strcmp(v->path, "[vdso]") == 0)
 		l->at.code = v->start;
+	else
+		l->at.data_end = v->end;
 	l->part[l->n].off = v->start - l->at.start;
 	l->part[l->n].len = v->end - v->start;
 	l->n++;
@@ -67,57 +69,80 @@ int vdso_self(struct session *s, struct vdso_layout *ret)
 	return r;
 }
 
-static int other_vdso(struct session *s, const struct task *t, const char *how)
+/* Has `at` of the image the size of E's? What the task has unmapped does not count. */
+static bool same_size(const struct vdso_place *at, const struct vdso_place *own)
 {
-	return fail(s, EOPNOTSUPP, "pid %d: this image comes from a kernel with another vDSO (%s): restore it on the "
-		    "kernel and processor it was dumped on", task_vpid(t), how);
+	uint64_t data = at->data_end - at->start, code = at->end - at->code;
+
+	return (!data || data == own->data_end - own->start) && (!code || code == own->end - own->code);
 }
 
-int vdso_check(struct session *s, const struct task *t, const struct vdso_layout *self)
+int vdso_settle(struct session *s, struct task *t, const struct vdso_layout *self)
 {
 	const struct vdso_place *at = &t->mem->vdso;
 	uint64_t len = at->end - at->code;
 	_cleanup_free_ void *code = NULL;
-	int r;
+	int r = 0;
 
-	if (!at->end)
+	if (!vdso_any(at))
 		return 0;
-	if (!self->n)
-		return other_vdso(s, t, "this kernel has none");
-	if (at->code - at->start != self->at.code - self->at.start || len != self->at.end - self->at.code ||
-	    len > CODE_MAX)
-		return other_vdso(s, t, "its size differs");
-	code = xcalloc(1, len);
-	r = mem_read_stored(t->mem, at->code, code, len);
+	if (len > CODE_MAX)
+		return fail(s, EPROTO, "mm-%d.img: a vDSO of %lu bytes", task_vpid(t), len);
+	if (len) {
+		code = xcalloc(1, len);
+		r = mem_read_stored(t->mem, at->code, code, len);
+	}
 	if (r == -ENOENT)
 		return fail(s, EPROTO, "pagemap-%d.img: the pages of the vDSO are missing", task_vpid(t));
 	if (r < 0)
-		return fail(s, -r, "pages-%u.img: cannot read the vDSO: %s", t->mem->pages_id, strerror(-r));
-	if (memcmp(code, (const void *)self->at.code, len) != 0)
-		return other_vdso(s, t, "its code differs");
+		return fail(s, -r, "pagemap-%d.img: cannot read the pages of the vDSO: %s", task_vpid(t), strerror(-r));
+	if (!self->n || !same_size(at, &self->at) || (len && memcmp(code, (const void *)self->at.code, len) != 0))
+		return vdso_proxy(s, t, self, code, len);
+	t->mem->kernel = *at;
 	return 0;
 }
 
-static void move(struct plan *p, const struct vdso_layout *self, uint64_t from, uint64_t to)
+/* Where part i of E's is when the whole is at a place; 0: it is not there. */
+static uint64_t part_at(const struct vdso_layout *self, const struct vdso_place *at, size_t i)
+{
+	uint64_t off = self->part[i].off, data = self->at.data_end - self->at.start;
+
+	if (off >= data)
+		return at->end > at->code ? at->code + (off - data) : 0;
+	return at->data_end > at->start ? at->start + off : 0;
+}
+
+static void move(struct plan *p, const struct vdso_layout *self, const struct vdso_place *from, const struct vdso_place *to)
 {
 	for (size_t i = 0; i < self->n; i++) {
-		uint64_t off = self->part[i].off, len = self->part[i].len;
+		uint64_t src = part_at(self, from, i), dst = part_at(self, to, i), len = self->part[i].len;
 
-		plan_sys(p, BLOB_EXPECT, SYS_mremap, from + off, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to + off)
-			->expect = to + off;
+		if (src && dst)
+			plan_sys(p, BLOB_EXPECT, SYS_mremap, src, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, dst)->expect = dst;
 	}
 }
 
-void vdso_plan_park(struct plan *p, const struct vdso_layout *self, uint64_t start)
+static struct vdso_place parking(const struct plan *p, const struct vdso_layout *self)
 {
-	plan_origin(p->set, "memory: vDSO, out of the way");
-	move(p, self, start, p->set->arena->park);
+	uint64_t at = p->set->arena->park, data = self->at.data_end - self->at.start;
+
+	return (struct vdso_place){ at, at + data, at + data, at + data + (self->at.end - self->at.code) };
 }
 
-void vdso_plan_unpark(struct plan *p, const struct vdso_layout *self, uint64_t start)
+void vdso_plan_park(struct plan *p, const struct vdso_layout *self, const struct vdso_place *from)
 {
+	struct vdso_place park = parking(p, self);
+
+	plan_origin(p->set, "memory: vDSO, out of the way");
+	move(p, self, from, &park);
+}
+
+void vdso_plan_unpark(struct plan *p, const struct vdso_layout *self, const struct vdso_place *to)
+{
+	struct vdso_place park = parking(p, self);
+
 	plan_origin(p->set, "memory: vDSO, to its place");
-	move(p, self, p->set->arena->park, start);
+	move(p, self, &park, to);
 }
 
 /* Looks for a system call instruction in len bytes that lie at addr in the task, none of them stored pages. */
@@ -162,12 +187,12 @@ int mem_syscall_ip(struct session *s, struct task *t, uint64_t *ret_ip)
 {
 	const struct mem *m = t->mem;
 
-	if (m->vdso.code) {
+	if (m->kernel.code) {
 		const struct vdso_layout *self = &s->tree->root->mem->self;
 		ssize_t off = arch_find_syscall((const uint8_t *)self->at.code, self->at.end - self->at.code);
 
 		if (off >= 0) {
-			*ret_ip = m->vdso.code + (uint64_t)off;
+			*ret_ip = m->kernel.code + (uint64_t)off;
 			return 0;
 		}
 	}

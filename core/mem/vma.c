@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mman.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
@@ -36,14 +37,12 @@ static const struct {
 	uint64_t vmflag;
 	const char *what;
 } unsupported[] = {
-	{ VMF(HT), "huge pages of hugetlbfs" },
 	{ VMF(PF), "memory of a device" },
 	{ VMF(IO), "memory of a device" },
 	{ VMF(UM), "registered with userfaultfd" },
 	{ VMF(UW), "registered with userfaultfd" },
 	{ VMF(UI), "registered with userfaultfd" },
 	{ VMF(SS), "a shadow stack" },
-	{ VMF(SL), "sealed (mseal)" },
 };
 
 static bool starts(const char *s, const char *prefix)
@@ -71,14 +70,18 @@ static uint32_t special_status(const char *path)
 	return 0;
 }
 
-static const char *check_flags(const struct proc_vma *v)
+bool vma_is_special(const struct proc_vma *v)
 {
+	return !v->ino && special_status(v->path);
+}
+
+static const char *check_flags(const struct vma_area *a)
+{
+	const struct proc_vma *v = &a->v;
+
 	for (size_t i = 0; i < ARRAY_SIZE(unsupported); i++)
-		if (v->vmflags & unsupported[i].vmflag)
+		if (v->vmflags & ~a->covers & unsupported[i].vmflag)
 			return unsupported[i].what;
-	/* The kernel gives execute-only memory a key of its own, and will do so again. */
-	if (v->pkey && v->prot != PROT_EXEC)
-		return "guarded by a memory protection key (pkey_mprotect)";
 	return NULL;
 }
 
@@ -106,10 +109,24 @@ static void classify_file(struct vma_area *a)
 {
 	bool shared = a->v.flags & MAP_SHARED;
 
+	a->flags &= ~(uint32_t)MAP_HUGETLB; /* its pages are the file's business */
 	a->has_file = true;
 	a->status = VMA_REGULAR | (shared ? VMA_FILE_SHARED : VMA_FILE_PRIVATE);
 	/* May be made writable later: then it was opened for writing. */
 	a->fdflags = shared && a->v.vmflags & VMF(MW) ? O_RDWR : O_RDONLY;
+}
+
+/* MAP_HUGETLB with the size of the pages. */
+static uint32_t huge_flags(const struct proc_vma *v)
+{
+	return v->page_bytes ? MAP_HUGETLB | (uint32_t)__builtin_ctzll(v->page_bytes) << MAP_HUGE_SHIFT : MAP_HUGETLB;
+}
+
+/* Huge pages that no file of the task's is behind: the kernel makes one for each mapping. */
+static void classify_huge(struct vma_area *a)
+{
+	a->status = VMA_REGULAR | (a->v.flags & MAP_SHARED ? VMA_ANON_SHARED : VMA_ANON_PRIVATE);
+	a->flags |= MAP_ANONYMOUS | huge_flags(&a->v);
 }
 
 /* A file of the internal tmpfs, or of another pseudo filesystem. */
@@ -117,9 +134,14 @@ static const char *classify_internal(struct vma_area *a, bool tmpfs)
 {
 	const char *path = a->v.path;
 
-	if (starts(path, "/[aio]"))
-		return "an asynchronous I/O ring (io_setup)";
-	if (tmpfs && starts(path, "/SYSV"))
+	/* such a name is only for the eye: nobody can open it */
+	if (starts(path, "/["))
+		return "of a file that only the kernel has";
+	if (a->v.vmflags & VMF(HT) && starts(path, "/anon_hugepage")) {
+		classify_huge(a);
+		return NULL;
+	}
+	if (starts(path, "/SYSV") && (tmpfs || a->v.vmflags & VMF(HT)))
 		return "a System V shared memory segment (shmat)";
 	if (tmpfs && a->v.flags & MAP_SHARED &&
 	    (strcmp(path, "/dev/zero (deleted)") == 0 || starts(path, "[anon_shmem:"))) {
@@ -148,7 +170,7 @@ const char *vma_classify(struct vma_area *a, uint64_t shm_dev)
 		a->flags = MAP_PRIVATE | MAP_ANONYMOUS;
 		return NULL;
 	}
-	why = check_flags(v);
+	why = check_flags(a);
 	if (why)
 		return why;
 	if (!v->ino && (!v->path[0] || v->path[0] == '['))
@@ -157,6 +179,13 @@ const char *vma_classify(struct vma_area *a, uint64_t shm_dev)
 		return classify_internal(a, tmpfs);
 	classify_file(a);
 	return NULL;
+}
+
+void vma_as_file(struct vma_area *a)
+{
+	a->flags &= ~(uint32_t)MAP_ANONYMOUS;
+	classify_file(a);
+	a->status |= VMA_MEMFD;
 }
 
 bool vma_joins(const struct vma_area *a, const struct vma_area *b)

@@ -14,6 +14,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fault.h"
+
 #define PARK_BYTES (1ull << 20)
 
 static int arena_map(struct session *s, struct arena *a)
@@ -21,12 +23,13 @@ static int arena_map(struct session *s, struct arena *a)
 	void *at = (void *)a->base;
 	void *p;
 
-	a->fd = memfd_create("stasis-arena", MFD_CLOEXEC);
+	a->fd = FAULTS("memfd of the arena") ? -1 : memfd_create("stasis-arena", MFD_CLOEXEC);
 	if (a->fd < 0)
 		return fail(s, errno, "cannot create the restore arena (memfd_create): %m");
-	if (ftruncate(a->fd, (off_t)a->size) < 0)
+	if (FAULTS("size of the arena") || ftruncate(a->fd, (off_t)a->size) < 0)
 		return fail(s, errno, "cannot size the restore arena to %#lx bytes: %m", a->size);
-	p = mmap(at, a->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, a->fd, 0);
+	p = FAULTS("mapping the arena") ? MAP_FAILED : mmap(at, a->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE,
+							     a->fd, 0);
 	if (p != at) {
 		int err = p == MAP_FAILED ? errno : EEXIST;
 
@@ -50,7 +53,7 @@ static int arena_load_blob(struct session *s, struct arena *a)
 	void *code = arena_alloc(a, bytes, PAGE_BYTES);
 
 	memcpy(code, blob_image, blob_image_size);
-	if (mprotect(code, bytes, PROT_READ | PROT_EXEC) < 0)
+	if (FAULTS("mprotect of the blob") || mprotect(code, bytes, PROT_READ | PROT_EXEC) < 0)
 		return fail(s, errno, "cannot make the restorer executable (mprotect): %m");
 	a->code = (uint64_t)code;
 	return 0;

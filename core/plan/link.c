@@ -12,6 +12,8 @@
 #include <signal.h>
 #include <string.h>
 
+#include "fault.h"
+
 #define SLOT_IS_ARG(op, i) ((op)->slotmask & (1u << (i)))
 
 /* State of one check: which plans are started by a fork, indexed as the set. */
@@ -144,6 +146,21 @@ static int check_plan(struct linker *l, const struct plan *p)
 	return 0;
 }
 
+/* A fault point for each operation that may fail: FAIL takes the place of the one that shall. */
+static void may_fail(const struct plan *p, struct blob_op *op)
+{
+	int err;
+
+	if (op->code != BLOB_FORK && (op->code != BLOB_SYS || op->want == BLOB_ANY))
+		return;
+	err = fault_point_of(FAULT_TASK, "%s: %s", p->name, p->set->prov.v[op->prov]);
+	if (!err)
+		return;
+	op->code = BLOB_FAIL;
+	op->slotmask = 0;
+	op->a[0] = -err;
+}
+
 int plan_link(struct plan_set *ps)
 {
 	struct linker l = { .ps = ps, .forked = xcalloc(ps->plans.n, sizeof(bool)) };
@@ -157,9 +174,11 @@ int plan_link(struct plan_set *ps)
 	for (size_t i = 0; i < ps->plans.n; i++) {
 		struct plan *p = ps->plans.v[i];
 		size_t bytes = p->ops.n * sizeof(p->ops.v[0]);
-		void *ops = arena_alloc(ps->arena, bytes, 64);
+		struct blob_op *ops = arena_alloc(ps->arena, bytes, 64);
 
 		memcpy(ops, p->ops.v, bytes);
+		for (uint32_t n = 0; fault_on && n < p->ops.n; n++)
+			may_fail(p, &ops[n]);
 		p->thread->ops = (uint64_t)ops;
 		p->thread->nops = (uint32_t)p->ops.n;
 	}

@@ -90,10 +90,26 @@ static char *check_options(const struct cr_plugin *d)
 	return NULL;
 }
 
+/* An engine that would run the hooks somewhere else must not run them at all. */
+static char *check_context(const char *what, const char *kind, uint32_t context)
+{
+	static const char *const names[] = { [CR_CTX_NET] = "network", [CR_CTX_MNT] = "mount", [CR_CTX_IPC] = "IPC",
+					     [CR_CTX_USER] = "user" };
+
+	if (context == CR_CTX_HOST)
+		return NULL;
+	if (context < ARRAY_SIZE(names))
+		return xasprintf("its kind of %s %s has to be handled in the task's %s namespace, and this engine works only in "
+				 "its own: use a newer one", what, kind, names[context]);
+	return xasprintf("its kind of %s %s wants context %u, which this engine does not know: use a newer one", what, kind,
+			 context);
+}
+
 static char *check_kinds(const struct cr_plugin *d)
 {
 	for (size_t i = 0; d->files && d->files[i]; i++) {
 		const struct cr_file_kind *k = d->files[i];
+		char *wrong;
 
 		if (!good_name(k->name))
 			return xasprintf("its kind of file %zu has no proper name", i);
@@ -101,6 +117,28 @@ static char *check_kinds(const struct cr_plugin *d)
 			return xasprintf("its kind of file %s has no type", k->name);
 		if (k->priv_size > 1 << 20)
 			return xasprintf("its kind of file %s wants %zu bytes an object", k->name, k->priv_size);
+		wrong = check_context("file", k->name, k->context);
+		if (wrong)
+			return wrong;
+	}
+	return NULL;
+}
+
+static char *check_vma_kinds(const struct cr_plugin *d)
+{
+	for (size_t i = 0; d->vmas && d->vmas[i]; i++) {
+		const struct cr_vma_kind *k = d->vmas[i];
+		char *wrong;
+
+		if (!good_name(k->name))
+			return xasprintf("its kind of mapping %zu has no proper name", i);
+		if (k->status & (k->status - 1) || (k->field && !k->status))
+			return xasprintf("its kind of mapping %s has no proper status", k->name);
+		if (k->priv_size > 1 << 20)
+			return xasprintf("its kind of mapping %s wants %zu bytes an object", k->name, k->priv_size);
+		wrong = check_context("mapping", k->name, k->context);
+		if (wrong)
+			return wrong;
 	}
 	return NULL;
 }
@@ -113,6 +151,9 @@ static char *check_rest(const struct cr_plugin *d)
 	for (size_t i = 0; d->features && d->features[i]; i++)
 		if (!good_name(d->features[i]->name) || !d->features[i]->probe)
 			return xasprintf("its feature %zu has no proper name or no probe", i);
+	for (size_t i = 0; d->caps && d->caps[i]; i++)
+		if (strncmp(d->caps[i], "CAP_", 4))
+			return xasprintf("entry %zu of its capabilities does not begin with CAP_", i);
 	for (size_t i = 0; d->task_states && d->task_states[i]; i++)
 		if (!good_name(d->task_states[i]->name))
 			return xasprintf("its task state %zu has no proper name", i);
@@ -141,11 +182,14 @@ char *plugin_copy(struct plugin *p, const struct cr_plugin *src)
 	LIST(images, cr_img_type, magic);
 	LIST(files, cr_file_kind, priv_size);
 	LIST(task_states, cr_task_state, name);
+	LIST(vmas, cr_vma_kind, match);
 #undef LIST
 	if (!wrong)
 		wrong = check_options(d);
 	if (!wrong)
 		wrong = check_kinds(d);
+	if (!wrong)
+		wrong = check_vma_kinds(d);
 	if (!wrong)
 		wrong = check_rest(d);
 	if (!wrong)

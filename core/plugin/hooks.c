@@ -3,6 +3,7 @@
  * Calling plugins: claims, broadcasts, feature probes.  Around each hook the
  * session knows whose it is, so that a message can say so.
  */
+#include "phase.h"
 #include "plugin_impl.h"
 
 #include <errno.h>
@@ -71,7 +72,6 @@ static const struct cr_file_kind *our_kind(const struct plugin *p, const struct 
 static int ask_plugin(struct session *s, struct plugin *p, const struct cr_file_info *info, struct claim *c)
 {
 	const struct cr_file_kind *own = NULL, *kind;
-	struct plugin *before;
 	int strength;
 
 	for (size_t i = 0; p->def->files && p->def->files[i]; i++)
@@ -79,10 +79,10 @@ static int ask_plugin(struct session *s, struct plugin *p, const struct cr_file_
 			consider(c, p->def->files[i]->match(info), p, p->def->files[i]);
 	if (!p->def->match)
 		return 0;
-	before = plugin_enter(s, p);
-	strength = p->def->match(&s->pub, info, &own);
-	plugin_leave(s, before);
-	if (strength <= CR_NOT_MINE)
+	strength = HOOK(s, p, HOOK_MATCH, p->def->match(&s->pub, info, &own));
+	if (strength < 0)
+		return s->err.errnum ? strength : fail(s, -strength, "match of plugin %s failed", p->name);
+	if (strength == CR_NOT_MINE)
 		return 0;
 	kind = our_kind(p, own);
 	if (!kind)
@@ -136,6 +136,25 @@ int plugins_kind_by_type(struct session *s, uint32_t fd_type, uint32_t field, st
 
 typedef int (*hook_fn)(struct cr_session *s);
 
+/* Which hook lies at an offset in struct cr_plugin. */
+static enum hook hook_at(size_t offset)
+{
+	static const struct {
+		size_t offset;
+		enum hook hook;
+	} table[] = {
+		{ offsetof(struct cr_plugin, prepare), HOOK_PREPARE },	   { offsetof(struct cr_plugin, check), HOOK_CHECK },
+		{ offsetof(struct cr_plugin, collect), HOOK_COLLECT },	   { offsetof(struct cr_plugin, stage), HOOK_STAGE },
+		{ offsetof(struct cr_plugin, dump_late), HOOK_DUMP_LATE }, { offsetof(struct cr_plugin, opened), HOOK_OPENED },
+		{ offsetof(struct cr_plugin, restored), HOOK_RESTORED },   { offsetof(struct cr_plugin, resume), HOOK_RESUME },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+		if (table[i].offset == offset)
+			return table[i].hook;
+	return HOOK_OTHER;
+}
+
 static int call_hook(struct session *s, struct plugin *p, const char *phase, size_t hook_offset)
 {
 	struct plugin *before;
@@ -145,8 +164,8 @@ static int call_hook(struct session *s, struct plugin *p, const char *phase, siz
 	memcpy(&hook, (const char *)p->def + hook_offset, sizeof(hook));
 	if (!hook)
 		return 0;
+	err = HOOK(s, p, hook_at(hook_offset), hook(&s->pub));
 	before = plugin_enter(s, p);
-	err = hook(&s->pub);
 	if (err < 0 && !s->err.errnum && !s->blockers.n)
 		fail(s, -err, "%s of the plugin failed without a reason", phase);
 	plugin_leave(s, before);
@@ -181,16 +200,17 @@ void plugins_done(struct session *s, int error)
 
 	s->phase = "done";
 	for (size_t i = s->plugins ? s->plugins->all.n : 0; i-- > 0;) {
-		struct plugin *p = s->plugins->all.v[i], *before;
+		struct plugin *p = s->plugins->all.v[i];
+		struct hook_state before;
 
 		if (!p->begun)
 			continue;
 		p->begun = false;
 		if (!p->def->done)
 			continue;
-		before = plugin_enter(s, p);
+		hook_enter(s, p, HOOK_DONE, &before);
 		p->def->done(&s->pub, error);
-		plugin_leave(s, before);
+		hook_leave(s, &before);
 	}
 	s->phase = old_phase;
 }
@@ -222,13 +242,9 @@ const struct cr_feature *plugins_find_feature(struct plugins *ps, const char *na
 static uint64_t run_probe(struct session *s, const struct cr_feature *f, const char *owner)
 {
 	struct error_record err = s->err;
-	struct plugin *before;
 	uint64_t value = 0;
-	int r;
+	int r = HOOK(s, plugins_find(s->plugins, owner), HOOK_PROBE, f->probe(&s->pub, &value));
 
-	before = plugin_enter(s, plugins_find(s->plugins, owner));
-	r = f->probe(&s->pub, &value);
-	plugin_leave(s, before);
 	if (r < 0) {
 		log_info("feature %s of %s could not be probed: %s", f->name, owner, strerror(-r));
 		value = 0;

@@ -13,12 +13,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "options.h"
+#include "rights.h"
 
 /* The section of CR_PLUGIN_REGISTER; absent when nothing is built in. */
 extern const struct cr_plugin *const __start_cr_builtin[] __attribute__((weak));
@@ -126,34 +127,63 @@ static void apply_selection(const struct selection *sel, struct plugin *p)
 
 /* ---- trust ---- */
 
-static char *untrusted(const char *path)
+/*
+ * Does the user exist only outside of this user namespace? Its files seem to be the overflow user's. Who made the
+ * namespace is an ordinary user there, and the owner may well be root.
+ */
+static bool from_outside(uid_t uid)
+{
+	_cleanup_buf_ struct buf map = { 0 }, overflow = { 0 };
+	unsigned long first, lower, count;
+
+	if (read_file(AT_FDCWD, "/proc/sys/kernel/overflowuid", &overflow) || uid != strtoul(overflow.p, NULL, 10) ||
+	    read_file(AT_FDCWD, "/proc/self/uid_map", &map))
+		return false;
+	for (char *line = map.p; line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL)
+		if (sscanf(line, "%lu %lu %lu", &first, &lower, &count) != 3 || (uid >= first && uid - first < count))
+			return false;
+	return true;
+}
+
+/* parent: what is above the directory of the plugin, where others may make files as long as they cannot take ours away. */
+static char *untrusted(const char *path, bool parent)
 {
 	struct stat st;
 
-	if (geteuid() != 0 && !getauxval(AT_SECURE))
+	if (geteuid() != 0 && !rights_lent())
 		return NULL;
 	if (stat(path, &st) < 0)
 		return xasprintf("cannot look at %s: %s", path, strerror(errno));
-	if (st.st_uid != 0 && st.st_uid != geteuid())
-		return xasprintf("%s belongs to user %u, who is neither root nor the caller", path, st.st_uid);
-	if (st.st_mode & 022)
+	if (st.st_uid != 0 && (rights_lent() || (st.st_uid != geteuid() && !from_outside(st.st_uid))))
+		return xasprintf("%s belongs to user %u, who is %s", path, st.st_uid,
+				 rights_lent() ? "not root" : "neither root nor the caller");
+	if (st.st_mode & 022 && !(parent && st.st_mode & S_ISVTX))
 		return xasprintf("%s can be written by others: chmod go-w", path);
 	return NULL;
 }
 
-/* The directory where the file really is, for a symbolic link. */
+/*
+ * Where the file really is, for a symbolic link: its directory, and for a program that lends rights all directories above,
+ * whose owners could exchange what is below.
+ */
 static char *untrusted_file(const char *path)
 {
-	_cleanup_free_ char *real = realpath(path, NULL);
+	_cleanup_free_ char *real = NULL;
 	char *why, *slash;
+	bool parent = false;
+	struct stat st;
 
+	/* no link: it is where scan_dir() has looked */
+	if (!rights_lent() && lstat(path, &st) == 0 && !S_ISLNK(st.st_mode))
+		return NULL;
+	real = realpath(path, NULL);
 	if (!real)
 		return xasprintf("cannot look at %s: %s", path, strerror(errno));
-	why = untrusted(real);
-	slash = strrchr(real, '/');
-	if (!why && slash && slash != real) {
+	why = untrusted(real, false);
+	while (!why && (!parent || rights_lent()) && (slash = strrchr(real, '/')) && slash != real) {
 		*slash = 0;
-		why = untrusted(real);
+		why = untrusted(real, parent);
+		parent = true;
 	}
 	return why;
 }
@@ -189,7 +219,7 @@ static void accept_declaration(const struct selection *sel, struct plugin *p, co
 static void load_file(const struct selection *sel, struct plugin *p)
 {
 	const struct cr_plugin *(*entry)(void);
-	_cleanup_free_ char *why = untrusted(p->path);
+	_cleanup_free_ char *why = untrusted(p->path, false);
 
 	if (!why)
 		why = untrusted_file(p->path);
@@ -254,7 +284,7 @@ static int by_name(const struct dirent **a, const struct dirent **b)
 /* Adds the files of a directory, not loaded yet, under their file names. 0 or -errno. */
 static int scan_dir(struct plugins *ps, const char *dir)
 {
-	_cleanup_free_ char *why = untrusted(dir);
+	_cleanup_free_ char *why = untrusted(dir, false);
 	struct dirent **list;
 	int n = scandir(dir, &list, is_plugin_file, by_name);
 

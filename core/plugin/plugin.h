@@ -64,6 +64,16 @@ int plugins_claim(struct session *s, const struct cr_file_info *info, struct plu
 int plugins_kind_by_type(struct session *s, uint32_t fd_type, uint32_t field,
 			 struct plugin **ret_plugin, const struct cr_file_kind **ret_kind);
 
+/*
+ * The kind that owns the mapping.  0 with *ret_kind and *ret_plugin; -ENOENT nobody (not recorded); -EEXIST a tie,
+ * recorded with both names. (vmakinds.c)
+ */
+int plugins_claim_vma(struct session *s, const struct cr_vma_info *info, struct plugin **ret_plugin,
+		      const struct cr_vma_kind **ret_kind);
+/* The kind with that bit of vma_entry.status, or (status 0) that name of that plugin; -ENOENT. */
+int plugins_vma_kind(struct session *s, uint32_t status, const char *plugin, const char *kind,
+		     struct plugin **ret_plugin, const struct cr_vma_kind **ret_kind);
+
 /* Runs a broadcast hook on every enabled plugin: offset of the hook in struct cr_plugin. */
 int plugins_broadcast(struct session *s, const char *phase, size_t hook_offset);
 #define BROADCAST(s, hook) plugins_broadcast((s), #hook, offsetof(struct cr_plugin, hook))

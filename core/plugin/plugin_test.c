@@ -460,6 +460,7 @@ static void test_refusing_hook(void **state)
 	struct fixture *f = *state;
 
 	assert_int_equal(load(f, "refusing1,refusing2"), 0);
+	f->s->tree_is = TREE_FROZEN;
 	assert_int_equal(BROADCAST(f->s, collect), -EOPNOTSUPP);
 	assert_string_equal(trace, "refusing1.collect refusing2.collect ");
 	assert_int_equal(f->s->blockers.n, 1);

@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define READ_CHUNK (1ul << 20)
+#include "fault.h"
 
 static const char vm_names[VMF_N][3] = {
 	[VMF_RD] = "rd", [VMF_WR] = "wr", [VMF_EX] = "ex", [VMF_SH] = "sh", [VMF_MR] = "mr", [VMF_MW] = "mw",
@@ -26,6 +26,31 @@ static const char vm_names[VMF_N][3] = {
 	[VMF_SD] = "sd", [VMF_MM] = "mm", [VMF_HG] = "hg", [VMF_NH] = "nh", [VMF_MG] = "mg", [VMF_UM] = "um",
 	[VMF_UW] = "uw", [VMF_UI] = "ui", [VMF_SS] = "ss", [VMF_SL] = "sl", [VMF_LF] = "lf", [VMF_DP] = "dp",
 };
+
+void proc_vmflags_text(uint64_t vmflags, char *buf, size_t size)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < VMF_N; i++)
+		if (vmflags & 1ull << i && n + 5 <= size) {
+			buf[n] = ' ';
+			memcpy(buf + n + 1, vm_names[i], 2);
+			n += 3;
+		}
+	buf[n] = ' ';
+	buf[n + 1] = 0;
+}
+
+uint64_t proc_vmflags_parse(const char *text)
+{
+	uint64_t flags = 0;
+
+	for (unsigned i = 0; i < VMF_N; i++)
+		for (const char *p = text; (p = strstr(p, vm_names[i])); p += 2)
+			if ((p == text || p[-1] == ' ') && (!p[2] || p[2] == ' '))
+				flags |= 1ull << i;
+	return flags;
+}
 
 /* One line, not NUL-terminated; p moves. */
 struct line {
@@ -146,6 +171,9 @@ static bool take_key(struct line *l, const char *key)
 {
 	size_t n = strlen(key);
 
+	/* most lines have another one */
+	if (l->p == l->end || *l->p != *key)
+		return false;
 	if ((size_t)(l->end - l->p) < n || memcmp(l->p, key, n))
 		return false;
 	l->p += n;
@@ -174,6 +202,8 @@ static int parse_attribute(struct line l, struct proc_vma *v)
 		return take_kib(&l, &v->anonymous);
 	if (take_key(&l, "Swap:"))
 		return take_kib(&l, &v->swap);
+	if (take_key(&l, "KernelPageSize:"))
+		return take_kib(&l, &v->page_bytes);
 	if (take_key(&l, "ProtectionKey:")) {
 		if (!take_number(&l, 10, &key) || key > UINT32_MAX)
 			return -EPROTO;
@@ -191,11 +221,12 @@ static bool is_attribute(struct line l)
 
 static int parse_line(struct line l, vma_list *list)
 {
-	struct proc_vma v = { 0 };
+	struct proc_vma v;
 	int err;
 
 	if (is_attribute(l))
 		return list->n ? parse_attribute(l, &list->v[list->n - 1]) : -EPROTO;
+	v = (struct proc_vma){ 0 };
 	err = parse_header(l, &v);
 	if (err)
 		return err;
@@ -228,30 +259,30 @@ int proc_parse_maps(const char *text, size_t len, vma_list *ret)
 
 static int read_big(const char *path, struct buf *b)
 {
-	_cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	_cleanup_free_ char *chunk = xcalloc(1, READ_CHUNK);
-	ssize_t n;
+	int err = FAULT("reading %s", path);
 
-	if (fd < 0)
-		return -errno;
-	buf_add(b, "", 0);
-	do {
-		n = read(fd, chunk, READ_CHUNK);
-		if (n > 0)
-			buf_add(b, chunk, n);
-	} while (n > 0 || (n < 0 && errno == EINTR));
-	return n < 0 ? -errno : 0;
+	return err ? err : read_file(AT_FDCWD, path, b);
 }
 
-int proc_read_smaps(pid_t pid, vma_list *ret)
+static int read_list(pid_t pid, const char *name, vma_list *ret)
 {
 	_cleanup_buf_ struct buf b = { 0 };
 	char path[48];
 	int err;
 
-	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
 	err = read_big(path, &b);
 	return err ? err : proc_parse_maps(b.p, b.len, ret);
+}
+
+int proc_read_smaps(pid_t pid, vma_list *ret)
+{
+	return read_list(pid, "smaps", ret);
+}
+
+int proc_read_maps(pid_t pid, vma_list *ret)
+{
+	return read_list(pid, "maps", ret);
 }
 
 void proc_vmas_free(vma_list *l)

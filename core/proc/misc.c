@@ -267,19 +267,28 @@ static int parse_children(const char *p, int_list *ret)
 int proc_list_children(pid_t pid, int_list *ret)
 {
 	int_list tids = { 0 };
-	size_t before = ret->n;
 	int err = proc_list_threads(pid, &tids);
 
-	for (size_t i = 0; !err && i < tids.n; i++) {
+	if (!err)
+		err = proc_list_children_of(pid, &tids, ret);
+	vec_free(&tids);
+	return err;
+}
+
+int proc_list_children_of(pid_t pid, const int_list *tids, int_list *ret)
+{
+	size_t before = ret->n;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < tids->n; i++) {
 		_cleanup_buf_ struct buf b = { 0 };
 
-		err = proc_read_text(pid, tids.v[i], "children", &b);
+		err = proc_read_text(pid, tids->v[i], "children", &b);
 		if (!err)
 			err = parse_children(b.p, ret);
 		else if (err == -ENOENT || err == -ESRCH)
 			err = 0; /* the thread is gone, its children are another thread's */
 	}
-	vec_free(&tids);
 	if (err)
 		ret->n = before;
 	else

@@ -34,6 +34,12 @@ struct proc_stat {
 };
 int proc_parse_stat(const char *text, struct proc_stat *ret);
 int proc_read_stat(pid_t pid, pid_t tid, struct proc_stat *ret); /* tid 0: the process */
+/*
+ * Whether tid is a thread that the kernel runs for the process pid, in kernel mode only (PF_IO_WORKER, Linux 5.12).  It
+ * has no state of its own to be kept, and whoever made it can make it again; the leading thread is none.
+ */
+bool proc_is_worker(pid_t pid, pid_t tid);
+bool proc_stat_is_worker(const struct proc_stat *st); /* the same of one that has been read, not of a leading thread */
 
 /* /proc/PID/status */
 struct proc_status {
@@ -49,6 +55,7 @@ struct proc_status {
 	uint64_t cap_inh, cap_prm, cap_eff, cap_bnd, cap_amb;
 	uint32_t no_new_privs, seccomp, seccomp_filters, threads;
 	int thp_enabled; /* -1: line absent */
+	uint64_t untag_mask; /* bits of an address that count; 0: line absent */
 };
 int proc_parse_status(const char *text, struct proc_status *ret);
 int proc_read_status(pid_t pid, pid_t tid, struct proc_status *ret);
@@ -63,6 +70,7 @@ struct proc_vma {
 	uint64_t ino;
 	uint64_t vmflags; /* bit VMF_* */
 	uint64_t rss, anonymous, swap; /* bytes; 0 from maps */
+	uint64_t page_bytes; /* of a page of it; 0 from maps */
 	uint32_t pkey;	  /* memory protection key; 0 where the CPU has none */
 	char *path;	  /* "" when none; " (deleted)" kept */
 };
@@ -71,9 +79,16 @@ enum { VMF_RD, VMF_WR, VMF_EX, VMF_SH, VMF_MR, VMF_MW, VMF_ME, VMF_MS, VMF_GD, V
        VMF_SR, VMF_RR, VMF_DC, VMF_DE, VMF_AC, VMF_NR, VMF_HT, VMF_SF, VMF_NL, VMF_AR, VMF_WF, VMF_DD,
        VMF_SD, VMF_MM, VMF_HG, VMF_NH, VMF_MG, VMF_UM, VMF_UW, VMF_UI, VMF_SS, VMF_SL, VMF_LF, VMF_DP, VMF_N };
 #define VMF(x) (1ull << VMF_##x)
+/*
+ * " rd wr mr ", as in smaps, with a blank at both ends, into buf (of at least 3 * VMF_N + 2 bytes); and back, where
+ * unknown ones are ignored.
+ */
+void proc_vmflags_text(uint64_t vmflags, char *buf, size_t size);
+uint64_t proc_vmflags_parse(const char *text);
 typedef VEC(struct proc_vma) vma_list;
 int proc_parse_maps(const char *text, size_t len, vma_list *ret);
 int proc_read_smaps(pid_t pid, vma_list *ret);
+int proc_read_maps(pid_t pid, vma_list *ret); /* without what only smaps tells */
 void proc_vmas_free(vma_list *l);
 
 /* /proc/PID/fdinfo/N common lines. */
@@ -107,6 +122,7 @@ int proc_parse_timers(const char *text, timer_list *ret);
 typedef VEC(int) int_list;
 int proc_list_threads(pid_t pid, int_list *ret);
 int proc_list_children(pid_t pid, int_list *ret); /* of all threads of pid */
+int proc_list_children_of(pid_t pid, const int_list *tids, int_list *ret); /* of those threads */
 int proc_list_fds(pid_t pid, int_list *ret);
 
 /* Processes in the order of kcmp(2) by one kind of object, each the first that has its object. (kcmp.c) */

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fault.h"
+
 /* Fields of proc(5) behind the state (field 3), by number. */
 enum {
 	F_PPID = 4, F_PGRP, F_SESSION, F_TTY, F_TPGID, F_FLAGS, F_NICE = 19, F_NTHREADS = 20, F_START = 22,
@@ -168,7 +170,9 @@ int proc_read_text(pid_t pid, pid_t tid, const char *name, struct buf *b)
 		snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", pid, tid, name);
 	else
 		snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
-	err = read_file(AT_FDCWD, path, b);
+	err = FAULT("reading %s", path);
+	if (!err)
+		err = read_file(AT_FDCWD, path, b);
 	if (!err)
 		buf_add(b, "", 0); /* an empty file: still a string */
 	return err;
@@ -180,4 +184,18 @@ int proc_read_stat(pid_t pid, pid_t tid, struct proc_stat *ret)
 	int err = proc_read_text(pid, tid, "stat", &b);
 
 	return err ? err : proc_parse_stat(b.p, ret);
+}
+
+#define FLAG_IO_WORKER 0x10u /* PF_IO_WORKER */
+
+bool proc_stat_is_worker(const struct proc_stat *st)
+{
+	return st->flags & FLAG_IO_WORKER;
+}
+
+bool proc_is_worker(pid_t pid, pid_t tid)
+{
+	struct proc_stat st = { 0 };
+
+	return pid != tid && proc_read_stat(pid, tid, &st) == 0 && proc_stat_is_worker(&st);
 }

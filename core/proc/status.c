@@ -109,6 +109,12 @@ static int parse_hex(const char *p, struct proc_status *st, size_t off)
 	return 0;
 }
 
+/* "0xffff…" */
+static int parse_mask(const char *p, struct proc_status *st, size_t off)
+{
+	return strncmp(p, "0x", 2) ? -EPROTO : parse_hex(p + 2, st, off);
+}
+
 static int parse_levels(const char *p, struct proc_status *st, size_t off)
 {
 	struct pid_levels *l = (struct pid_levels *)((char *)st + off);
@@ -174,6 +180,7 @@ static const struct status_line status_lines[] = {
 	LINE("NSpgid", parse_levels, nspgid, true),
 	LINE("NSsid", parse_levels, nssid, true),
 	LINE("THP_enabled", parse_thp, thp_enabled, false),
+	LINE("untag_mask", parse_mask, untag_mask, false),
 	LINE("Threads", parse_u32, threads, true),
 	LINE("SigPnd", parse_hex, sigpnd, true),
 	LINE("ShdPnd", parse_hex, shdpnd, true),

@@ -17,6 +17,7 @@
 
 #include "proc.h"
 #include "restore.h"
+#include "rights.h"
 
 #include "core.pb-c.h"
 
@@ -75,6 +76,55 @@ static void plan_caps(struct plan *p, const CredsEntry *c, const struct proc_sta
 			plan_sys(p, BLOB_ZERO, SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap);
 }
 
+static bool one_of(uint32_t id, const uint32_t own[4])
+{
+	return id == own[0] || id == own[1] || id == own[2];
+}
+
+static int lacks(struct session *s, const struct thread *th, int cap, const char *what)
+{
+	return fail(s, EPERM, "pid %d tid %d: %s needs %s, which this program does not have", task_vpid(th->task),
+		    thread_vtid(th), what, rights_name(cap));
+}
+
+/* Capabilities that only who has them can give; what the program file lends is not for tasks at all. */
+static int check_caps(struct session *s, const struct thread *th, const CredsEntry *c, const struct proc_status *own)
+{
+	uint64_t prm = join_caps(c->n_cap_prm, c->cap_prm), bnd = join_caps(c->n_cap_bnd, c->cap_bnd);
+	uint64_t all = prm | join_caps(c->n_cap_eff, c->cap_eff) | join_caps(c->n_cap_inh, c->cap_inh);
+	uint64_t lacking = prm & ~own->cap_prm;
+
+	if (all && rights_lent())
+		return fail(s, EPERM, "pid %d tid %d has capabilities in the images; a program that is setuid or has file "
+			    "capabilities gives none to what its caller restores: run stasis as root", task_vpid(th->task),
+			    thread_vtid(th));
+	for (int cap = 0; cap < 64; cap++)
+		if (lacking >> cap & 1)
+			return fail(s, EPERM, "pid %d tid %d: it had %s, which this program lacks and cannot give",
+				    task_vpid(th->task), thread_vtid(th), rights_name(cap) ? rights_name(cap) : "a capability");
+	if (own->cap_bnd & ~bnd && !rights_has(CAP_SETPCAP))
+		return lacks(s, th, CAP_SETPCAP, "its bounding set, which is smaller than here,");
+	return 0;
+}
+
+/* What of the credentials the kernel would not allow, named before there is any task. */
+static int check_rights(struct session *s, const struct thread *th, const struct proc_status *own, int secbits,
+			bool *ret_ids_differ)
+{
+	const CredsEntry *c = th->core->thread_core->creds;
+
+	*ret_ids_differ = c->uid != own->uid[0] || c->euid != own->uid[1] || c->suid != own->uid[2] || c->fsuid != own->uid[3];
+	if (!same_groups(c, own) && !rights_has(CAP_SETGID))
+		return lacks(s, th, CAP_SETGID, "its list of groups");
+	if ((!one_of(c->gid, own->gid) || !one_of(c->egid, own->gid) || !one_of(c->sgid, own->gid)) && !rights_has(CAP_SETGID))
+		return lacks(s, th, CAP_SETGID, "becoming its group");
+	if ((!one_of(c->uid, own->uid) || !one_of(c->euid, own->uid) || !one_of(c->suid, own->uid)) && !rights_has(CAP_SETUID))
+		return lacks(s, th, CAP_SETUID, "becoming its user");
+	if ((*ret_ids_differ || (int)c->secbits != secbits) && !rights_has(CAP_SETPCAP))
+		return lacks(s, th, CAP_SETPCAP, *ret_ids_differ ? "becoming another user" : "its securebits");
+	return check_caps(s, th, c, own);
+}
+
 int restore_plan_creds(struct session *s, struct thread *th, struct plan *p)
 {
 	const CredsEntry *c = th->core->thread_core->creds;
@@ -88,8 +138,12 @@ int restore_plan_creds(struct session *s, struct thread *th, struct plan *p)
 	err = proc_read_status(getpid(), 0, &own);
 	if (err < 0)
 		return fail(s, -err, "cannot read the engine's own credentials");
+	err = check_rights(s, th, &own, secbits, &ids_differ);
+	if (err < 0) {
+		proc_status_free(&own);
+		return err;
+	}
 	plan_origin(p->set, "pid %d tid %d: credentials", task_vpid(th->task), thread_vtid(th));
-	ids_differ = c->uid != own.uid[0] || c->euid != own.uid[1] || c->suid != own.uid[2] || c->fsuid != own.uid[3];
 	bnd = join_caps(c->n_cap_bnd, c->cap_bnd);
 	for (int cap = 0; cap < 64; cap++)
 		if (own.cap_bnd >> cap & 1 && !(bnd >> cap & 1))

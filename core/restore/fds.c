@@ -11,9 +11,12 @@
 #include <sys/syscall.h>
 
 #include "fd/files_priv.h"
-#include "restore.h"
+#include "kinds.h"
+#include "restore_priv.h"
 
 #include "core.pb-c.h"
+
+#define RESULT_SLOT 6 /* behind those of the arguments */
 
 int restore_queue_data(struct session *s, struct task *t, const void *data, size_t len, uint64_t *ret_addr)
 {
@@ -30,7 +33,7 @@ int restore_queue_syscall(struct session *s, struct task *t, uint32_t stage, lon
 {
 	struct queued_call *q;
 
-	if (stage < CR_STAGE_SESSION || stage > CR_STAGE_LATE || want > CR_WANT_ANY)
+	if (stage < CR_STAGE_SESSION || stage > CR_STAGE_OWN || want > CR_WANT_ANY)
 		return fail(s, EINVAL, "a call was queued for stage %u, result %u", stage, want);
 	q = vec_push(&s->restore->queued);
 	q->task = t;
@@ -42,28 +45,90 @@ int restore_queue_syscall(struct session *s, struct task *t, uint32_t stage, lon
 	return 0;
 }
 
-int restore_plan_queued(struct session *s, struct task *t, struct plan *p, uint32_t stage)
+int restore_queue_call(struct session *s, struct task *t, uint32_t stage, long nr, const struct cr_arg args[6],
+		       uint32_t want, uint64_t *ret_addr)
+{
+	int err = restore_queue_syscall(s, t, stage, nr, args, want);
+
+	if (err < 0)
+		return err;
+	*ret_addr = (uintptr_t)arena_alloc(&s->restore->arena, sizeof(uint64_t), sizeof(uint64_t));
+	s->restore->queued.v[s->restore->queued.n - 1].result = *ret_addr;
+	return 0;
+}
+
+int restore_queue_place(struct session *s, const struct mapping *m, uint32_t stage, long nr, const struct cr_arg args[6])
+{
+	int err = restore_queue_syscall(s, m->task, stage, nr, args, CR_WANT_NONNEG);
+
+	if (err == 0)
+		s->restore->queued.v[s->restore->queued.n - 1].place = m;
+	return err;
+}
+
+int restore_queue_write(struct session *s, struct task *t, uint32_t stage, uint64_t to, const void *data, size_t len)
+{
+	struct cr_arg args[6] = { CR_IMM(to) };
+	int err = restore_queue_data(s, t, data, len, &args[1].val);
+
+	if (err == 0 && len)
+		err = restore_queue_syscall(s, t, stage, 0, args, CR_WANT_ANY);
+	if (err == 0 && len)
+		s->restore->queued.v[s->restore->queued.n - 1].bytes = len;
+	return err;
+}
+
+/* The operations of one queued call. */
+static int plan_queued_call(struct session *s, const struct queued_call *q, struct plan *p)
 {
 	static const enum blob_want wants[] = { BLOB_ZERO, BLOB_NONNEG, BLOB_ANY };
+	uint16_t slots = 0;
+	struct blob_op *op;
+	uint64_t a[6];
 
-	for (size_t i = 0; i < s->restore->queued.n; i++) {
-		struct queued_call *q = &s->restore->queued.v[i];
-		uint64_t a[6];
-
-		if (q->task != t || q->stage != stage)
-			continue;
-		for (int j = 0; j < 6; j++) {
-			a[j] = q->args[j].val;
-			if (q->args[j].tag != CR_ARG_FILE)
-				continue;
-			if (!q->args[j].file || file_of((struct cr_file *)q->args[j].file)->fd < 0)
-				return fail(s, EBADF, "%s: a call names a file that is not open", q->origin);
-			a[j] = file_of((struct cr_file *)q->args[j].file)->fd;
+	plan_origin(p->set, "%s", q->origin);
+	for (int j = 0; j < 6; j++) {
+		a[j] = q->args[j].val;
+		if (q->args[j].tag == CR_ARG_LOAD) {
+			plan_op(p, BLOB_LOAD, a[j], 0, 0)->slot = (uint8_t)j;
+			slots |= 1u << j;
+			a[j] = j;
 		}
-		plan_origin(p->set, "%s", q->origin);
-		plan_sysv(p, wants[q->want], q->nr, a);
+		if (q->args[j].tag != CR_ARG_FILE)
+			continue;
+		if (!q->args[j].file || file_of((struct cr_file *)q->args[j].file)->fd < 0)
+			return fail(s, EBADF, "%s: a call names a file that is not open", q->origin);
+		a[j] = file_of((struct cr_file *)q->args[j].file)->fd;
+	}
+	if (q->bytes) {
+		plan_op(p, BLOB_COPY, a[0], a[1], q->bytes);
+		return 0;
+	}
+	if (q->place)
+		mapping_plan_room(s, q->place, p, true);
+	op = plan_sysv(p, wants[q->want], q->nr, a);
+	op->slotmask = slots;
+	if (q->place) {
+		op->want = BLOB_EXPECT;
+		op->expect = q->place->info.start;
+		mapping_plan_room(s, q->place, p, false);
+		return 0;
+	}
+	if (q->result) {
+		op->slot = RESULT_SLOT;
+		plan_op(p, BLOB_STORE, q->result, RESULT_SLOT, 0)->slotmask = 1u << 1;
 	}
 	return 0;
+}
+
+int restore_plan_queued(struct session *s, struct task *t, struct plan *p, uint32_t stage)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < s->restore->queued.n && err == 0; i++)
+		if (s->restore->queued.v[i].task == t && s->restore->queued.v[i].stage == stage)
+			err = plan_queued_call(s, &s->restore->queued.v[i], p);
+	return err;
 }
 
 static bool owns_fs(struct session *s, const struct task *t)
@@ -135,8 +200,10 @@ static int plan_table(struct session *s, struct task *t, struct plan *p)
 int restore_plan_files(struct session *s, struct task *t, struct plan *p)
 {
 	bool owner = t->fds->owner == t;
-	int err = restore_plan_queued(s, t, p, CR_STAGE_SESSION);
+	int err = owner ? restore_plan_late(s, t, p) : 0;
 
+	if (err == 0)
+		err = restore_plan_queued(s, t, p, CR_STAGE_SESSION);
 	if (err == 0 && owns_fs(s, t))
 		err = plan_directories(s, t, p);
 	if (err == 0 && owner)

@@ -8,13 +8,16 @@
 
 #include "action.h"
 #include "cmd/cmd.h"
+#include "cpuinfo.h"
 #include "files.h"
 #include "image.h"
 #include "job.h"
+#include "kinds.h"
 #include "mem.h"
 #include "options.h"
 #include "plugin.h"
-#include "restore.h"
+#include "restore_priv.h"
+#include "signals.h"
 #include "warden.h"
 
 static int load_memory(struct session *s)
@@ -33,13 +36,17 @@ int restore_load(struct session *s)
 	int err;
 
 	s->phase = "load";
-	err = BROADCAST(s, stage);
+	err = cpuinfo_check(s);
+	if (err == 0)
+		err = BROADCAST(s, stage);
 	if (err == 0)
 		err = tree_load(s);
 	if (err == 0)
 		err = load_memory(s);
 	if (err == 0)
 		err = files_load(s);
+	if (err == 0)
+		err = mappings_load(s);
 	return err;
 }
 
@@ -64,6 +71,8 @@ static int prepare(struct session *s)
 		err = mem_open(s);
 	if (err == 0)
 		err = BROADCAST(s, opened);
+	if (err == 0)
+		err = mappings_plan(s);
 	s->phase = "plan";
 	if (err == 0)
 		err = restore_plan_tasks(s);
@@ -83,6 +92,7 @@ void restore_free(struct restore *r)
 		free(r->queued.v[i].origin);
 	vec_free(&r->queued);
 	vec_free(&r->exits);
+	restore_free_late(r);
 	free(r);
 }
 
@@ -115,8 +125,14 @@ static int run(struct session *s, struct job *job)
 		err = stats_write(s);
 	if (err == 0)
 		err = action_run(s, "pre-resume", s->restore->root);
+	if (err == 0)
+		err = BROADCAST(s, resume);
 	if (err == 0 && in_foreground(s))
 		job_take_terminal(job, s->restore->root);
+	if (err == 0)
+		err = signals_check(s);
+	if (err == 0)
+		signals_ignore();
 	if (err == 0)
 		err = warden_release(s);
 	else if (s->warden)
@@ -146,8 +162,10 @@ int cmd_restore(struct session *s, int argc, char **argv)
 	if (opt_flag(s->opts, "display-stats"))
 		display_stats(s);
 	log_info("Restore finished successfully. Tasks resumed.");
+	signals_catch(NULL);
 	if (exec) {
 		log_close();
+		signals_default();
 		execvp(argv[0], argv);
 		return fail(s, errno, "--exec-cmd %s: %s", argv[0], strerror(errno));
 	}

@@ -23,6 +23,8 @@ enum restore_stage {
 	STAGE_CREDS,	 /* all threads of processes with several of them have their credentials */
 };
 
+struct mapping;
+
 /* A call that a plugin queued for a task (cr_core.plan_syscall). */
 struct queued_call {
 	struct task *task;
@@ -30,7 +32,16 @@ struct queued_call {
 	uint32_t want;	/* enum cr_want */
 	long nr;
 	struct cr_arg args[6];
+	uint64_t result; /* where it goes in the arena; 0: nowhere */
+	const struct mapping *place; /* the call makes it, at its address: there must be no other room; NULL: as any */
+	uint64_t bytes;	 /* not 0: no call, copies as many bytes to args[0] from args[1] */
 	char *origin; /* "tty: pid 812 fd 0" */
+};
+
+/* Files that come into a table when the processes exist, and the socket pair over which. */
+struct late_table {
+	int ours, theirs;
+	VEC(struct file *) files; /* in the order in which the plan takes them */
 };
 
 struct restore {
@@ -38,6 +49,7 @@ struct restore {
 	struct plan_set *plans;
 	VEC(struct queued_call) queued;
 	uint32_t expected[BLOB_STAGES]; /* how many threads come to each barrier */
+	VEC(struct late_table) late;
 	VEC(pid_t) exits;		/* tids whose death is part of the plan */
 	size_t nthreads;		/* that will park */
 	pid_t root;			/* the restored root as E sees it */
@@ -53,6 +65,11 @@ int restore_load(struct session *s);
 int restore_queue_data(struct session *s, struct task *t, const void *data, size_t len, uint64_t *ret_addr);
 int restore_queue_syscall(struct session *s, struct task *t, uint32_t stage, long nr, const struct cr_arg args[6],
 			  uint32_t want);
+
+int restore_queue_call(struct session *s, struct task *t, uint32_t stage, long nr, const struct cr_arg args[6],
+		       uint32_t want, uint64_t *ret_addr);
+int restore_queue_place(struct session *s, const struct mapping *m, uint32_t stage, long nr, const struct cr_arg args[6]);
+int restore_queue_write(struct session *s, struct task *t, uint32_t stage, uint64_t to, const void *data, size_t len);
 
 /* tasks.c: builds the plans of all tasks, threads and helpers. */
 int restore_plan_tasks(struct session *s);

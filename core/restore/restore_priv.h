@@ -13,6 +13,16 @@ struct warden_final;
 /* 0, or -errno recorded when an id makes no sense. */
 int restore_plan_timers(struct session *s, struct task *t, const struct TaskCoreEntry *tc, struct plan *p);
 
+/* ---- late.c ---- */
+
+/* Receives the late files that the table of t, its owner, needs. Before anything that uses descriptors of E. */
+int restore_plan_late(struct session *s, struct task *t, struct plan *p);
+/* Every process exists: makes the late files. 0 or -errno, recorded. */
+int restore_open_late(struct session *s);
+/* The tasks are at their descriptors: gives the late files to those that wait for them. */
+int restore_send_late(struct session *s);
+void restore_free_late(struct restore *r);
+
 /* ---- attrs.c ---- */
 
 /* Scheduling and I/O priority. Needs the engine's privileges. */

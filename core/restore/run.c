@@ -19,15 +19,18 @@
 #include <unistd.h>
 
 #include "fd/files_priv.h"
+#include "fault.h"
 #include "image.h"
 #include "mem.h"
 #include "options.h"
 #include "plugin.h"
 #include "progress.h"
 #include "restore_priv.h"
+#include "signals.h"
 #include "warden.h"
 
 #include "core.pb-c.h"
+#include "stasis.pb-c.h"
 
 #define ZOMBIE_WAIT_US 10000000 /* our own zombies of the dump may linger */
 #define POLL_NS 50000000
@@ -152,7 +155,9 @@ static int wait_count(struct session *s, uint32_t *count, uint32_t want, const c
 		}
 		if (now >= want)
 			break;
-		err = warden_check(s);
+		err = signals_check(s);
+		if (err == 0)
+			err = warden_check(s);
 		if (err < 0)
 			break;
 		if (now_us() > limit && mark != progress_mark(s)) {
@@ -187,7 +192,7 @@ static int pass_stage(struct session *s, uint32_t stage, const char *what)
  */
 static long clone_orphan(struct clone_args *args, void (*entry)(void *), void *arg)
 {
-	pid_t pid = fork();
+	pid_t pid = FAULTS("fork of the root's creator") ? -1 : fork();
 	int status;
 
 	if (pid < 0)
@@ -224,6 +229,9 @@ static int create_root(struct session *s)
 	sigset_t all, old;
 	long pid;
 
+	pid = FAULT("clone of the root");
+	if (pid < 0)
+		return fail(s, -pid, "cannot create pid %d: %s", tid, strerror(-pid));
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
 	if (opt_flag(s->opts, "restore-detached") && !sibling)
@@ -233,7 +241,8 @@ static int create_root(struct session *s)
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	if (pid < 0)
 		return fail(s, -pid, "cannot create pid %d: %s%s", tid, strerror(-pid),
-			    pid == -EPERM ? " (CAP_CHECKPOINT_RESTORE is needed to choose pids)" : "");
+			    pid == -EPERM ? " (choosing pids needs CAP_CHECKPOINT_RESTORE; without it: in a user and pid "
+					  "namespace of one's own, unshare -Urpf --mount-proc)" : "");
 	r->root = pid;
 	return 0;
 }
@@ -316,6 +325,11 @@ static int final_table(struct session *s, struct warden_final **ret, size_t *ret
 			f->unmap_len = r->arena.size;
 			/* only what is used of the area, so that the table stays sparse */
 			f->regs.gp = th->regs.gp;
+			f->regs.gp.orig_rax = -1ul; /* not in a call: nothing to restart, but for: */
+			if (th->extra && th->extra->has_interrupted &&
+			    !arch_resume_call(&f->regs.gp, th->extra->interrupted))
+				return fail(s, EPROTO, "x-stasis-tasks.img: thread %d was interrupted in an unknown way (%u)",
+					    f->tid, th->extra->interrupted);
 			f->regs.xsave_len = th->regs.xsave_len;
 			memcpy(f->regs.xsave, th->regs.xsave, th->regs.xsave_len);
 			restore_final_attrs(th, f);
@@ -342,7 +356,7 @@ static int write_pidfile(struct session *s)
 
 	if (!path)
 		return 0;
-	fd = openat(images_workdirfd(s), path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	fd = FAULTS("pid file") ? -1 : openat(images_workdirfd(s), path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	n = snprintf(text, sizeof(text), "%d", s->restore->root);
 	err = fd < 0 ? -errno : write_full(fd, text, n);
 	return err < 0 ? fail(s, -err, "--pidfile %s: %s", path, strerror(-err)) : 0;
@@ -358,10 +372,14 @@ static int run_stages(struct session *s)
 		err = pass_stage(s, STAGE_FORKED, "creating tasks and their memory");
 	s->stats.forking_time = now_us() - t0;
 	if (err == 0)
+		err = restore_open_late(s);
+	if (err == 0)
 		err = pass_stage(s, STAGE_GROUPS, "making process groups");
 	if (err == 0)
 		err = pass_stage(s, STAGE_JOINED, "joining process groups");
 	s->phase = "wire";
+	if (err == 0)
+		err = restore_send_late(s);
 	if (err == 0)
 		err = pass_stage(s, STAGE_FILLED, "filling descriptor tables");
 	if (err == 0)
@@ -393,6 +411,8 @@ int restore_run(struct session *s)
 	if (err == 0)
 		err = run_stages(s);
 	s->phase = "late";
+	if (err == 0)
+		s->tree_is = TREE_PARKED;
 	if (err == 0)
 		err = set_owners(s);
 	if (err == 0)

@@ -59,6 +59,10 @@ static void plan_limits(struct session *s, struct task *t, const TaskCoreEntry *
 
 		if (getrlimit((__rlimit_resource_t)i, &own) < 0 || (own.rlim_cur == want[0] && own.rlim_max == want[1]))
 			continue;
+		if (i == RLIMIT_SIGPENDING) { /* lowered in the end: what is queued may be more */
+			want[1] = MAX_OF(want[1], own.rlim_max);
+			want[0] = want[1];
+		}
 		if (want[1] > own.rlim_max && prctl(PR_CAPBSET_READ, CAP_SYS_RESOURCE) != 1) {
 			log_warn("pid %d: limit %zu was %lu, here at most %lu is allowed", task_vpid(t), i,
 				 (unsigned long)want[1], (unsigned long)own.rlim_max);
@@ -68,6 +72,26 @@ static void plan_limits(struct session *s, struct task *t, const TaskCoreEntry *
 		plan_sys(p, BLOB_ZERO, SYS_prlimit64, 0, i, (uintptr_t)plan_put(p, want, sizeof(want)), 0);
 	}
 	(void)s;
+}
+
+/* The one that plan_limits() has left: when all signals are queued. */
+static void plan_pending_limit(struct task *t, struct plan *p)
+{
+	const TaskRlimitsEntry *r = t->threads.v[0]->core->tc->rlimits;
+	struct rlimit own;
+	uint64_t want[2];
+
+	if (!r || r->n_rlimits <= RLIMIT_SIGPENDING || getrlimit(RLIMIT_SIGPENDING, &own) < 0)
+		return;
+	want[0] = r->rlimits[RLIMIT_SIGPENDING]->cur;
+	want[1] = r->rlimits[RLIMIT_SIGPENDING]->max;
+	if (want[1] > own.rlim_max && prctl(PR_CAPBSET_READ, CAP_SYS_RESOURCE) != 1) {
+		want[1] = own.rlim_max;
+		want[0] = MIN_OF(want[0], want[1]);
+	}
+	plan_origin(p->set, "pid %d: limit of queued signals", task_vpid(t));
+	if (own.rlim_cur != want[0] || own.rlim_max != want[1])
+		plan_sys(p, BLOB_ZERO, SYS_prlimit64, 0, RLIMIT_SIGPENDING, (uintptr_t)plan_put(p, want, sizeof(want)), 0);
 }
 
 /* A task may queue any siginfo to itself. tid 0: to the process. */
@@ -104,6 +128,7 @@ int restore_plan_process_state(struct session *s, struct task *t, struct plan *p
 		plan_sys(p, BLOB_NONNEG, SYS_personality, tc->personality);
 	plan_sys(p, BLOB_ZERO, SYS_prctl, PR_SET_CHILD_SUBREAPER, tc->has_child_subreaper && tc->child_subreaper);
 	err = restore_plan_process_attrs(s, t, p);
+	mem_plan_late(t, p);
 	if (err == 0)
 		err = restore_plan_timers(s, t, tc, p);
 	return err < 0 ? err : plan_signals(s, task_vpid(t), 0, tc->signals_s, p);
@@ -154,11 +179,16 @@ int restore_plan_thread_state(struct session *s, struct thread *th, struct plan 
 		plan_barrier(p, STAGE_CREDS);
 		s->restore->expected[STAGE_CREDS]++;
 	}
+	if (th == th->task->threads.v[0])
+		err = restore_plan_queued(s, th->task, p, CR_STAGE_OWN);
+	if (err < 0)
+		return err;
 	if (tc->has_pdeath_sig && tc->pdeath_sig)
 		plan_sys(p, BLOB_ZERO, SYS_prctl, PR_SET_PDEATHSIG, tc->pdeath_sig);
 	if (th == th->task->threads.v[0]) {
 		int dumpable = mem_dumpable(th->task);
 
+		plan_pending_limit(th->task, p);
 		if (dumpable == 0 || dumpable == 1)
 			plan_sys(p, BLOB_ZERO, SYS_prctl, PR_SET_DUMPABLE, dumpable);
 	}

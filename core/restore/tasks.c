@@ -18,11 +18,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "attrs.h"
 #include "birth.h"
 #include "mem.h"
 #include "restore_priv.h"
 
 #include "core.pb-c.h"
+#include "stasis.pb-c.h"
 
 #define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
 
@@ -290,11 +292,31 @@ static void plan_reap(struct session *s, struct task *t, struct plan *p)
 		plan_drain(t, p, SIGCHLD);
 }
 
+/* Its name and whose it is, as others see it. */
+static void plan_zombie_looks(struct task *t, struct plan *p)
+{
+	const TaskCoreEntry *tc = t->threads.v[0]->core->tc;
+	const uint32_t *id = t->extra && t->extra->n_zombie_ids == ZOMBIE_IDS ? t->extra->zombie_ids : NULL;
+	char name[16] = { 0 };
+
+	if (tc->comm) {
+		strncpy(name, tc->comm, sizeof(name) - 1);
+		plan_sys(p, BLOB_ANY, SYS_prctl, PR_SET_NAME, (uintptr_t)plan_put(p, name, sizeof(name)));
+	}
+	if (!id)
+		return;
+	if (id[4] != getgid() || id[5] != getegid() || id[6] != getegid())
+		plan_sys(p, BLOB_ANY, SYS_setresgid, id[4], id[5], id[6]);
+	if (id[0] != getuid() || id[1] != geteuid() || id[2] != geteuid())
+		plan_sys(p, BLOB_ANY, SYS_setresuid, id[0], id[1], id[2]);
+}
+
 static void plan_zombie_end(struct task *t, struct plan *p)
 {
 	int status = t->exit_code;
 
 	plan_origin(p->set, "pid %d: zombie", task_vpid(t));
+	plan_zombie_looks(t, p);
 	if (WIFSIGNALED(status)) {
 		struct { uint64_t cur, max; } none = { 0, 0 };
 

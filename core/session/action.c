@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -43,6 +44,26 @@ static char **environment(struct session *s, const char *action, pid_t root, cha
 	return env;
 }
 
+/* As posix_spawn(), without the signals that the engine ignores. */
+static int spawn(pid_t *ret_pid, const char *path, char *const argv[], char **env)
+{
+	posix_spawnattr_t attr;
+	sigset_t set;
+	int err;
+
+	err = posix_spawnattr_init(&attr);
+	if (err)
+		return err;
+	sigemptyset(&set);
+	sigaddset(&set, SIGPIPE);
+	sigaddset(&set, SIGXFSZ);
+	posix_spawnattr_setsigdefault(&attr, &set);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF);
+	err = posix_spawn(ret_pid, path, NULL, &attr, argv, env);
+	posix_spawnattr_destroy(&attr);
+	return err;
+}
+
 static int run_one(struct session *s, const char *path, const char *action, char **env)
 {
 	char *argv[] = { (char *)path, NULL };
@@ -50,7 +71,7 @@ static int run_one(struct session *s, const char *path, const char *action, char
 	pid_t pid;
 
 	log_info("running %s for %s", path, action);
-	err = posix_spawn(&pid, path, NULL, NULL, argv, env);
+	err = spawn(&pid, path, argv, env);
 	if (err)
 		return fail(s, err, "--action-script %s: cannot run it: %s", path, strerror(err));
 	while (waitpid(pid, &status, 0) < 0)

@@ -38,6 +38,10 @@ const struct cr_option *const core_options[] = {
 	FLAG("no-default-config", NULL, 0, "Do not read the default configuration files."),
 	OPT("close", NULL, CR_OPT_LIST, 0, "FD", NULL, "Close this file descriptor before doing anything."),
 	FLAG("json", NULL, 0, "Print results as JSON."),
+	OPT("fault", NULL, CR_OPT_STRING, 0, "POINT", NULL,
+	    "For tests of this program: let one of its steps fail, SIDE:NUMBER[:ERROR], or print them all at the end: 'list'."),
+	FLAG("unprivileged", "unprivileged", 0,
+	     "Accepted for old callers: what a user without privilege may do is always tried, and what he may not is named."),
 	FLAG("help", NULL, 0, "Print the options of a command."),
 	FLAG("version", NULL, 0, "Print the version."),
 
@@ -47,6 +51,10 @@ const struct cr_option *const core_options[] = {
 	FLAG("leave-running", "leave_running", DUMP,
 	     "Let the tree run on after the dump instead of killing it. What it changes outside itself "
 	     "from then on (files, connections) is not in the images."),
+	OPT("snapshot", NULL, CR_OPT_STRING, DUMP, "auto|always|off", "auto",
+	    "With --leave-running: write private memory after the tree runs on, from a frozen copy of it. What the tree "
+	    "changes meanwhile exists twice, in the worst case all of it: 'auto' does it when there is much memory and enough "
+	    "of it is free, 'always' does not look, 'off' writes everything while the tree is frozen."),
 	FLAG("leave-stopped", "leave_stopped", DUMP | RESTORE,
 	     "Leave all tasks stopped after the dump or the restore."),
 	FLAG("shell-job", "shell_job", DUMP | RESTORE | CHECK,
@@ -59,9 +67,28 @@ const struct cr_option *const core_options[] = {
 	    "Freeze this cgroup first, so that its tasks cannot fork while they are being stopped."),
 	OPT("timeout", "timeout", CR_OPT_INT, DUMP, "SECONDS", "10", "Time for stopping the tasks of the tree."),
 	FLAG("compat-images", NULL, DUMP,
-	     "Write images that CRIU 3.17 can restore too: everything is also said in the fields that it knows."),
+	     "Write images that CRIU can restore too, from 3.17 on: everything is also said in the fields that it knows, and "
+	     "each task has all of its pages in its own pages file, also those that it shares with others since a fork."),
+	OPT("sign-key", NULL, CR_OPT_STRING, DUMP, "FILE", NULL,
+	    "Sign the images with this secret key (Ed25519, see 'keygen')."),
+	OPT("encrypt-key", NULL, CR_OPT_STRING, DUMP, "FILE", NULL,
+	    "Encrypt all images for the owner of this public key (see 'keygen'); nothing readable gets to the disk."),
+	FLAG("verify", NULL, RESTORE | CHECK,
+	     "Compare the images with their manifest before anything in them is believed, and name each file that differs, is "
+	     "missing or is extra."),
+	OPT("verify-key", NULL, CR_OPT_STRING, RESTORE | CHECK, "FILE", NULL,
+	    "Accept only images that are signed with this public key's secret key and unchanged since."),
+	OPT("decrypt-key", NULL, CR_OPT_STRING, RESTORE | CHECK, "FILE", NULL,
+	    "Decrypt the images, into memory, with this secret key; changed ones are refused."),
 	FLAG("durable", NULL, DUMP, "Write the images through to the disk (fsync) before the tree is let go or killed."),
 	FLAG("display-stats", "display_stats", DUMP | RESTORE, "Print the statistics at the end."),
+	OPT("landlock", NULL, CR_OPT_STRING, DUMP, "POLICY", "refuse",
+	    "What to do with a task in a Landlock domain, which cannot be read: 'refuse' it, or 'drop' the domain, so that "
+	    "the restored task is free of it."),
+	OPT("cpu-cap", "cpu_cap", CR_OPT_STRING, 0, "[CAPS]", NULL,
+	    "What of the CPU has to be there at restore: fpu (the registers in use), ins (all instructions), cpu (exactly the "
+	    "same features), all, none, separated by commas, with ^ before it: not. 'dump' writes cpuinfo.img for ins and "
+	    "cpu. Without a value: all."),
 	OPT("action-script", NULL, CR_OPT_LIST, DUMP | RESTORE, "FILE", NULL,
 	    "Run this program at each stage, named in its environment as CRTOOLS_SCRIPT_ACTION; may be repeated."),
 	OPT("pidfile", NULL, CR_OPT_STRING, RESTORE, "FILE", NULL,
@@ -81,7 +108,8 @@ const struct cr_option *const core_options[] = {
 	OPT("feature", NULL, CR_OPT_LIST, CHECK, "NAME", NULL,
 	    "Only tell, by the exit status too, whether the kernel has this feature; 'list' names them all."),
 	OPT("images", NULL, CR_OPT_STRING, CHECK, "DIR", NULL,
-	    "Check whether the images in DIR can be restored here and now: pids, files, ports, limits, plugins; without restoring anything."),
+	    "Check whether the images in DIR can be restored here and now: pids, files, ports, limits, plugins; "
+	    "without restoring anything."),
 	OPT("pid", NULL, CR_OPT_INT, CHECK, "PID", NULL,
 	    "Tell whether the tree of this process can be dumped, and everything that stands in the way, "
 	    "without stopping or changing it."),

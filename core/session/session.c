@@ -38,6 +38,7 @@ struct session *session_new(uint32_t mode, struct options *opts)
 
 	s->pub.core = &core_services;
 	s->mode = mode;
+	s->tree_is = mode == CR_MODE_RESTORE ? TREE_ABSENT : TREE_RUNNING;
 	s->opts = opts;
 	return s;
 }

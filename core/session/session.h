@@ -46,6 +46,14 @@ struct stats {
 	uint64_t t_restore, forking_time, restore_time;
 };
 
+/* What goes on with the tasks. */
+enum tree_state {
+	TREE_RUNNING = 0, /* dump: before the freeze and after the end */
+	TREE_FROZEN,
+	TREE_ABSENT, /* restore: none exists yet */
+	TREE_PARKED, /* restore: all are there, with their memory, and wait for their registers */
+};
+
 struct session {
 	struct cr_session pub; /* first: struct cr_session * and struct session * convert */
 	uint32_t mode;	       /* enum cr_mode */
@@ -64,6 +72,8 @@ struct session {
 	const char *phase;  /* "collect", "dump", "load", "open", … static text */
 	const char *plugin; /* name of the plugin whose hook runs, NULL: core */
 	char object[256];   /* "pid 812 fd 7" or "" */
+	uint8_t hook;	    /* enum hook: which hook of that plugin */
+	uint8_t tree_is;    /* enum tree_state */
 
 	struct progress *progress; /* of what takes long just now, or NULL */
 

@@ -147,17 +147,13 @@ static void fill_speculation(StasisThread *x, const struct call_list *c)
 int attrs_thread(struct session *s, struct thread *th, const struct thread_state *ts, const struct call_list *c)
 {
 	StasisThread *x = th->extra;
-	struct proc_stat st;
 	uint32_t tsc = 0;
-	int err = proc_read_stat(task_pid(th->task), thread_tid(th), &st);
 
-	if (err < 0)
-		return fail(s, -err, "cannot read the flags of thread %d: %s", thread_tid(th), strerror(-err));
 	/* 0: a real-time thread, which has none */
 	x->has_timer_slack = c->v[C_SLACK].ret > 0 && c->v[C_SLACK].ret != ATTR_TIMER_SLACK;
 	x->timer_slack = MAX_OF(c->v[C_SLACK].ret, 0);
 	/* PR_GET_IO_FLUSHER would need a privilege that the thread may lack */
-	x->has_io_flusher = x->io_flusher = (st.flags & ATTR_PF_IO_FLUSHER) == ATTR_PF_IO_FLUSHER;
+	x->has_io_flusher = x->io_flusher = (th->kflags & ATTR_PF_IO_FLUSHER) == ATTR_PF_IO_FLUSHER;
 	memcpy(&tsc, c->v[C_TSC].out, sizeof(tsc));
 	x->has_no_tsc = x->no_tsc = c->v[C_TSC].ret == 0 && tsc == PR_TSC_SIGSEGV;
 	x->has_no_cpuid = x->no_cpuid = c->v[C_CPUID].ret == 0;

@@ -29,6 +29,7 @@ enum {
 	ATTR_SCHED_UTIL_MIN = 0x20, ATTR_SCHED_UTIL_MAX = 0x40,
 	ATTR_TIMER_SLACK = 50000,   /* ns, of init */
 	ATTR_COREDUMP_FILTER = 0x33,
+	ZOMBIE_IDS = 8, /* of stasis_task.zombie_ids */
 	/* PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE of /proc/PID/stat: what PR_SET_IO_FLUSHER sets */
 	ATTR_PF_IO_FLUSHER = 0x180000,
 };

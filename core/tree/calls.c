@@ -33,6 +33,16 @@ void call_wants_out(struct call_list *c, int arg, uint32_t len)
 	c->scratch += room;
 }
 
+void call_append(struct call_list *c, const struct inject_call *calls, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		*vec_push(c) = calls[i];
+		for (int arg = 0; arg < 6; arg++)
+			if (calls[i].ptrmask >> arg & 1)
+				call_wants_out(c, arg, calls[i].out_len);
+	}
+}
+
 int calls_run(struct session *s, struct thread *th, struct call_list *c)
 {
 	int err = 0;

@@ -10,14 +10,15 @@
 #include "tree.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/kcmp.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "options.h"
+#include "rights.h"
 
 static struct task *task_new(struct tree *tree, struct task *parent)
 {
@@ -58,6 +59,37 @@ static pid_t level_nr(const struct pid_levels *l, int level)
 	return l->n > level ? l->nr[level] : 0;
 }
 
+/* The thread itself: what /proc says of it. 0, 1 for a worker of the kernel, -errno is not recorded. */
+static int read_thread(struct task *t, pid_t tid, struct thread *th)
+{
+	struct proc_stat st;
+	int err;
+
+	th->task = t;
+	if (tid == task_pid(t)) {
+		th->tid = t->pid;
+		th->kflags = t->stat.flags;
+		return 0;
+	}
+	th->status = xcalloc(1, sizeof(*th->status));
+	err = proc_read_stat(task_pid(t), tid, &st);
+	if (err == 0)
+		err = proc_read_status(task_pid(t), tid, th->status);
+	if (err < 0)
+		return err;
+	th->tid = th->status->nspid;
+	th->kflags = st.flags;
+	return proc_stat_is_worker(&st);
+}
+
+static void thread_free(struct thread *th)
+{
+	if (th->status)
+		proc_status_free(th->status);
+	free(th->status);
+	free(th);
+}
+
 static int collect_threads(struct session *s, struct task *t)
 {
 	int_list tids = { 0 };
@@ -65,19 +97,17 @@ static int collect_threads(struct session *s, struct task *t)
 
 	for (size_t i = 0; i < tids.n && err == 0; i++) {
 		struct thread *th = xcalloc(1, sizeof(*th));
-		struct proc_status st = { 0 };
 
-		th->task = t;
-		err = proc_read_status(task_pid(t), tids.v[i], &st);
-		th->tid = st.nspid;
-		proc_status_free(&st);
-		if (err < 0 && s->mode == CR_MODE_CHECK) {
+		err = read_thread(t, tids.v[i], th);
+		if (err == 1 || (err < 0 && s->mode == CR_MODE_CHECK)) {
 			err = 0;
-			free(th);
+			thread_free(th);
 			continue;
 		}
 		*vec_push(&t->threads) = th;
 		s->tree->nthreads++;
+		if (err == 0 && th->status)
+			err = rights_check_task(s, tids.v[i], th->status->cap_prm);
 		/* the leader comes first */
 		if (err == 0 && thread_tid(th) == task_pid(t) && t->threads.n > 1) {
 			t->threads.v[t->threads.n - 1] = t->threads.v[0];
@@ -101,6 +131,8 @@ static void refuse_shape(struct session *s, struct task *t)
 			refuse(s, "let its threads end", "its leading thread has exited but other threads live on");
 		return;
 	}
+	if (t->status.untag_mask && ~t->status.untag_mask)
+		refuse(s, NULL, "its addresses carry tags (linear address masking, ARCH_ENABLE_TAGGED_ADDR)");
 	if (t->status.tracer && s->mode == CR_MODE_CHECK)
 		refuse(s, "end the debugger", "it is traced by pid %d", t->status.tracer);
 	other = kcmp_find_or_add(&s->tree->by_vm, task_pid(t), KCMP_VM, t);
@@ -130,6 +162,8 @@ static int fill_task(struct session *s, struct task *t, pid_t pid)
 	err = proc_read_stat(pid, 0, &t->stat);
 	if (err == 0)
 		err = proc_read_status(pid, 0, &t->status);
+	if (err == 0)
+		err = rights_check_task(s, pid, t->status.cap_prm);
 	if (err < 0)
 		return err;
 	t->pid = t->status.nspid;
@@ -159,6 +193,18 @@ static int fill_task(struct session *s, struct task *t, pid_t pid)
 	return collect_threads(s, t);
 }
 
+static int list_children(const struct task *t, int_list *ret)
+{
+	int_list tids = { 0 };
+	int err;
+
+	for (size_t i = 0; i < t->threads.n; i++)
+		*vec_push(&tids) = thread_tid(t->threads.v[i]);
+	err = proc_list_children_of(task_pid(t), &tids, ret);
+	vec_free(&tids);
+	return err;
+}
+
 static int collect_below(struct session *s, struct task *parent, pid_t pid, int depth)
 {
 	struct task *t = task_new(s->tree, parent);
@@ -177,7 +223,7 @@ static int collect_below(struct session *s, struct task *parent, pid_t pid, int 
 	refuse_nested(s, t);
 	if (t->life == TASK_ZOMBIE)
 		return 0;
-	err = proc_list_children(pid, &kids);
+	err = list_children(t, &kids);
 	if (err < 0 && s->mode != CR_MODE_CHECK) {
 		vec_free(&kids);
 		return fail(s, -err, "cannot list the children of pid %d: %s", pid, strerror(-err));
@@ -229,8 +275,12 @@ int tree_collect(struct session *s, pid_t root)
 
 int tree_read(struct task *t, uint64_t addr, void *buf, size_t len)
 {
-	struct iovec local = { buf, len }, remote = { (void *)(uintptr_t)addr, len };
-	ssize_t n = process_vm_readv(task_pid(t), &local, 1, &remote, 1, 0);
+	char path[32];
+	_cleanup_fd_ int fd = -1;
+	int err;
 
-	return n == (ssize_t)len ? 0 : n < 0 ? -errno : -EFAULT;
+	snprintf(path, sizeof(path), "/proc/%d/mem", task_pid(t));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	err = fd < 0 ? -errno : pread_full(fd, buf, len, addr);
+	return err == -EIO || err == -ENODATA ? -EFAULT : err;
 }

@@ -37,10 +37,10 @@ int attr_affinity_get(pid_t tid, struct cpu_mask *ret)
 /* "0-3,5,8-9" */
 bool attr_affinity_is_all(const struct cpu_mask *m)
 {
-	_cleanup_buf_ struct buf b = { 0 };
+	static struct buf b; /* read once: it is asked for every thread */
 	char *p;
 
-	if (read_file(AT_FDCWD, "/sys/devices/system/cpu/online", &b) < 0)
+	if (!b.len && read_file(AT_FDCWD, "/sys/devices/system/cpu/online", &b) < 0)
 		return false;
 	for (p = b.p; *p >= '0' && *p <= '9'; p += *p == ',') {
 		unsigned long first = strtoul(p, &p, 10), last = first;

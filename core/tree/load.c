@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <string.h>
 
+#include "arch/x86_64/cpu.h"
+#include "cpuinfo.h"
 #include "image.h"
 #include "mem.h"
 #include "plugin.h"
@@ -79,6 +81,26 @@ static int read_core(struct session *s, struct thread *th)
 	return 0;
 }
 
+/* What of the extended state this CPU cannot hold. */
+static int check_components(struct session *s, struct thread *th)
+{
+	uint64_t missing = arch_regs_missing(th->core);
+	char names[256];
+	uint32_t caps;
+	int err = missing ? cpu_cap(s, CPU_CAP_FPU, &caps, NULL) : 0;
+
+	if (err < 0 || !missing)
+		return err;
+	cpu_component_names(missing, names, sizeof(names));
+	if (caps & CPU_CAP_FPU)
+		return fail(s, EOPNOTSUPP, "core-%d.img: the thread uses registers that this CPU or its kernel lacks: %s; "
+			    "restore on a CPU that has them, or give their contents up with --cpu-cap=none",
+			    thread_vtid(th), names);
+	log_warn("core-%d.img: registers that this CPU lacks are given up: %s", thread_vtid(th), names);
+	arch_regs_drop(th->core, missing);
+	return 0;
+}
+
 static int check_core(struct session *s, struct thread *th)
 {
 	uint64_t clear_tid;
@@ -86,6 +108,9 @@ static int check_core(struct session *s, struct thread *th)
 
 	if (!th->core->thread_info || !th->core->thread_core)
 		return fail(s, EPROTO, "core-%d.img lacks registers or thread state", thread_vtid(th));
+	err = check_components(s, th);
+	if (err < 0)
+		return err;
 	err = arch_regs_from_image(th->core, &th->regs, &clear_tid);
 	if (err < 0)
 		return fail(s, -err, "core-%d.img: its registers do not fit this CPU", thread_vtid(th));
@@ -342,6 +367,9 @@ void tree_free(struct tree *tree)
 		next = t->next;
 		for (size_t i = 0; i < t->threads.n; i++) {
 			free_message(t->threads.v[i]->core);
+			if (t->threads.v[i]->status)
+				proc_status_free(t->threads.v[i]->status);
+			free(t->threads.v[i]->status);
 			free(t->threads.v[i]);
 		}
 		vec_free(&t->threads);

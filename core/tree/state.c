@@ -7,6 +7,9 @@
  */
 #include "tree_priv.h"
 
+#include "arch/x86_64/cpu.h"
+#include "attrs.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -100,7 +103,7 @@ static CredsEntry *creds_message(const struct proc_status *st, uint32_t secbits)
 }
 
 /* From the answers of thread_calls(). */
-static void fill_answers(const struct call_list *c, struct proc_status *st, ThreadCoreEntry *tc, uint64_t *ret_clear_tid)
+static void fill_answers(const struct call_list *c, const struct proc_status *st, ThreadCoreEntry *tc, uint64_t *ret_clear_tid)
 {
 	stack_t sas = { 0 };
 	uint32_t sig = 0;
@@ -121,6 +124,11 @@ static void fill_answers(const struct call_list *c, struct proc_status *st, Thre
 	tc->creds = creds_message(st, c->v[C_SECBITS].ret > 0 ? c->v[C_SECBITS].ret : 0);
 }
 
+static bool is_leader(const struct thread *th)
+{
+	return th == th->task->threads.v[0];
+}
+
 static bool has_sa_restart(const struct thread *th, const struct call_list *c, int sig)
 {
 	const TaskCoreEntry *tc = th->task->threads.v[0]->core->tc;
@@ -137,31 +145,36 @@ static bool has_sa_restart(const struct thread *th, const struct call_list *c, i
  * The call that the freeze has interrupted. A signal that came meanwhile and has a handler would have interrupted it
  * as well; the handler runs as soon as the thread goes on.
  */
-static void settle_call(struct thread *th, const struct proc_status *st, const struct call_list *c)
+static void settle_call(struct thread *th, const struct proc_status *st, const struct thread_state *ts,
+			const struct call_list *c)
 {
-	uint64_t handled = (st->sigpnd | st->shdpnd) & ~th->sigmask & st->sigcgt;
-	int sig = __builtin_ffsll(handled);
+	uint64_t pending = st->sigpnd | st->shdpnd;
+	int sig;
 
+	for (uint32_t i = 0; i < ts->nsig_private + ts->nsig_shared; i++)
+		if (ts->sig[i].si_signo > 0 && ts->sig[i].si_signo <= NSIG_KERNEL)
+			pending |= 1ull << (ts->sig[i].si_signo - 1);
+	sig = __builtin_ffsll(pending & ~th->sigmask & st->sigcgt);
 	if (sig)
 		arch_interrupt_call(&th->regs.gp, has_sa_restart(th, c, sig));
 	else
-		arch_rewrite_restart(&th->regs.gp);
+		th->extra->interrupted = arch_rewrite_restart(&th->regs.gp);
+	th->extra->has_interrupted = th->extra->interrupted != 0;
 }
 
 static int fill_thread(struct session *s, struct thread *th, const struct thread_state *ts, const struct call_list *c)
 {
+	char names[256];
 	ThreadCoreEntry *tc = NEW(ThreadCoreEntry, thread_core_entry__init);
-	struct proc_status st = { 0 };
+	const struct proc_status *st = is_leader(th) ? &th->task->status : th->status;
 	void *head = NULL;
 	size_t len = 0;
 	uint64_t clear_tid;
-	int err = proc_read_status(task_pid(th->task), thread_tid(th), &st);
+	int err;
 
 	th->core->thread_core = tc;
-	if (err < 0)
-		return fail(s, -err, "cannot read the status of thread %d", thread_tid(th));
-	fill_answers(c, &st, tc, &clear_tid);
-	tc->comm = xstrdup(st.comm);
+	fill_answers(c, st, tc, &clear_tid);
+	tc->comm = xstrdup(st->comm);
 	if (syscall(SYS_get_robust_list, thread_tid(th), &head, &len) == 0) {
 		tc->futex_rla = (uintptr_t)head;
 		tc->futex_rla_len = len;
@@ -183,12 +196,15 @@ static int fill_thread(struct session *s, struct thread *th, const struct thread
 	if (err == 0)
 		err = attrs_thread(s, th, ts, c);
 	if (err == 0)
-		err = seccomp_collect(s, th, st.seccomp);
-	settle_call(th, &st, c);
-	proc_status_free(&st);
+		err = seccomp_collect(s, th, st->seccomp);
 	if (err < 0)
 		return err;
+	settle_call(th, st, ts, c);
 	err = arch_regs_to_image(&th->regs, clear_tid, th->core);
+	if (err == -EOPNOTSUPP)
+		return fail(s, EOPNOTSUPP, "thread %d has something in registers that images have no place for: %s; dump it when "
+			    "it has released them (TILERELEASE)", thread_tid(th),
+			    cpu_component_names(arch_regs_unstorable(&th->regs), names, sizeof(names)));
 	return err < 0 ? fail(s, -err, "cannot encode the registers of thread %d", thread_tid(th)) : 0;
 }
 
@@ -270,30 +286,128 @@ static int fill_process(struct session *s, struct task *t, const struct thread_s
 	return s->err.errnum ? -s->err.errnum : 0;
 }
 
-static int collect_thread(struct session *s, struct thread *th, bool leader, struct thread_state *ts, struct call_list *c)
+/* ---- asking ---- */
+
+/* What is asked of a thread. */
+struct question {
+	struct thread *th;
+	struct call_list calls;
+	timer_list timers; /* of a leader; */
+	uint64_t hole;	   /* for the calls about its memory, */
+	size_t memory;	   /* which are these and those behind */
+};
+
+/* Threads that are asked together: W needs one request for them all. */
+#define QUESTIONS 64
+#define QUESTION_CALLS 3000
+struct questions {
+	struct question q[QUESTIONS];
+	size_t n, ncalls;
+};
+
+static int memory_question(struct session *s, struct question *q)
 {
-	timer_list timers = { 0 };
+	struct inject_call calls[MEM_PROBE_CALLS];
+	int err = mem_find_hole(s, q->th->task, &q->hole);
+
+	q->memory = q->calls.n;
+	if (err == 0)
+		call_append(&q->calls, calls, mem_probe_calls(q->hole, calls));
+	return err;
+}
+
+static int put_question(struct session *s, struct questions *all, struct thread *th)
+{
+	struct question *q = &all->q[all->n++];
+	int err = 0;
+
+	q->th = th;
+	q->calls.n = q->calls.scratch = 0;
+	q->timers.n = 0;
+	thread_calls(&q->calls);
+	if (is_leader(th)) {
+		err = timers_read(s, th->task, &q->timers);
+		process_calls(&q->calls, &q->timers);
+		err = err ? err : memory_question(s, q);
+	}
+	all->ncalls += q->calls.n;
+	return err;
+}
+
+/* The answers as a list: as they lie there, but for those that did not fit into one request. */
+static int answers_of(struct session *s, struct question *q, const struct thread_look *l, struct call_list *ret)
+{
+	struct call_list rest = { .v = q->calls.v + l->n, .n = q->calls.n - l->n };
+
+	*ret = (struct call_list){ .v = (struct inject_call *)l->answers, .n = l->n };
+	if (!rest.n)
+		return 0;
+	memcpy(q->calls.v, l->answers, l->n * sizeof(*l->answers));
+	*ret = q->calls;
+	return calls_run(s, q->th, &rest);
+}
+
+static int take_answer(struct session *s, struct question *q, const struct thread_look *l)
+{
+	struct thread *th = q->th;
+	struct mem_facts facts;
+	struct call_list c;
 	int err;
 
 	at_object(s, "pid %d tid %d", task_pid(th->task), thread_tid(th));
 	th->core = NEW(CoreEntry, core_entry__init);
 	th->core->mtype = CORE_ENTRY__MARCH__X86_64;
-	err = warden_thread_state(s, thread_tid(th), ts);
-	c->n = c->scratch = 0;
-	thread_calls(c);
-	if (err == 0 && leader) {
-		err = timers_read(s, th->task, &timers);
-		if (err == 0)
-			process_calls(c, &timers);
+	err = answers_of(s, q, l, &c);
+	if (err == 0)
+		err = fill_thread(s, th, l->state, &c);
+	if (err == 0 && is_leader(th))
+		err = fill_process(s, th->task, l->state, &c, &q->timers);
+	if (err == 0 && is_leader(th)) {
+		mem_probe_answers(c.v + q->memory, q->hole, &facts);
+		th->task->lock_all = facts.lock_all;
+		th->task->pkeys = facts.pkeys;
 	}
-	if (err == 0)
-		err = calls_run(s, th, c);
-	if (err == 0)
-		err = fill_thread(s, th, ts, c);
-	if (err == 0 && leader)
-		err = fill_process(s, th->task, ts, c, &timers);
-	vec_free(&timers);
 	return err;
+}
+
+static int ask_all(struct session *s, struct questions *all)
+{
+	struct thread_look looks[QUESTIONS];
+	int err = 0;
+
+	for (size_t i = 0; i < all->n; i++) {
+		struct question *q = &all->q[i];
+
+		looks[i] = (struct thread_look){ .tgid = task_pid(q->th->task), .tid = thread_tid(q->th),
+						 .caught = q->th->task->status.sigcgt, .calls = q->calls.v,
+						 .n = MIN_OF(q->calls.n, (size_t)THREAD_LOOK_CALLS) };
+	}
+	for (size_t i = 0, done = 0; i < all->n && err == 0; i += done) {
+		err = warden_look(s, looks + i, all->n - i, &done);
+		for (size_t k = i; k < i + done && err == 0; k++)
+			err = take_answer(s, &all->q[k], &looks[k]);
+	}
+	all->n = all->ncalls = 0;
+	return err;
+}
+
+static void questions_free(struct questions *all)
+{
+	for (size_t i = 0; i < QUESTIONS; i++) {
+		vec_free(&all->q[i].calls);
+		vec_free(&all->q[i].timers);
+	}
+	free(all);
+}
+
+/* Whose it is: its parent sees that. */
+static void zombie_ids(struct task *t)
+{
+	t->extra = NEW(StasisTask, stasis_task__init);
+	t->extra->n_zombie_ids = ZOMBIE_IDS;
+	t->extra->zombie_ids = xcalloc(ZOMBIE_IDS, sizeof(uint32_t));
+	memcpy(t->extra->zombie_ids, t->status.uid, sizeof(t->status.uid));
+	memcpy(t->extra->zombie_ids + 4, t->status.gid, sizeof(t->status.gid));
 }
 
 /* A zombie has no threads to ask; its core image holds the exit status only. */
@@ -310,13 +424,13 @@ static void collect_zombie(struct task *t)
 	tc->task_state = 2;
 	tc->exit_code = t->exit_code;
 	tc->comm = xstrdup(t->stat.comm);
+	zombie_ids(t);
 	*vec_push(&t->threads) = th;
 }
 
 int tree_collect_state(struct session *s)
 {
-	_cleanup_free_ struct thread_state *ts = xcalloc(1, sizeof(*ts));
-	struct call_list c = { 0 };
+	struct questions *all = xcalloc(1, sizeof(*all));
 	int err = 0;
 
 	FOR_EACH_TASK(t, s->tree) {
@@ -324,12 +438,17 @@ int tree_collect_state(struct session *s)
 			collect_zombie(t);
 			continue;
 		}
-		for (size_t i = 0; i < t->threads.n && err == 0; i++)
-			err = collect_thread(s, t->threads.v[i], i == 0, ts, &c);
+		for (size_t i = 0; i < t->threads.n && err == 0; i++) {
+			err = put_question(s, all, t->threads.v[i]);
+			if (err == 0 && (all->n == QUESTIONS || all->ncalls >= QUESTION_CALLS))
+				err = ask_all(s, all);
+		}
 		if (err < 0)
 			break;
 	}
-	vec_free(&c);
+	if (err == 0)
+		err = ask_all(s, all);
+	questions_free(all);
 	at_object(s, NULL);
 	return err;
 }
@@ -339,4 +458,6 @@ void tree_mem_facts(const struct task *t, struct mem_facts *ret)
 	ret->brk = t->brk;
 	ret->dumpable = t->dumpable;
 	ret->thp_disabled = t->status.thp_enabled == 0;
+	ret->lock_all = t->lock_all;
+	ret->pkeys = t->pkeys;
 }

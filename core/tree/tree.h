@@ -30,6 +30,8 @@ struct thread {
 	struct pid_levels tid;	/* dump: outermost is E's view; restore: one level, the image's */
 	struct arch_regs regs;
 	struct CoreEntry *core; /* of this thread; the leader's is the task's */
+	struct proc_status *status; /* dump, but for a leader: that is the task's */
+	uint64_t kflags;	    /* dump: PF_* of /proc/PID/stat */
 	struct plan *plan;	/* restore */
 	uint64_t sigmask;
 	struct StasisThread *extra; /* what the core image has no field for; part of the task's; NULL: nothing is known */
@@ -53,6 +55,7 @@ struct task {
 	struct proc_status status; /* dump */
 	uint64_t brk;		   /* dump: current break */
 	int dumpable;		   /* dump: prctl PR_GET_DUMPABLE */
+	uint32_t lock_all, pkeys;  /* dump: see struct mem_facts */
 	VEC(struct thread *) threads; /* [0] is the leader; a zombie has only that */
 	struct TaskKobjIdsEntry *ids;
 	struct mem *mem;	/* core/mem */
@@ -90,9 +93,14 @@ void tree_free(struct tree *tree);
 int tree_collect(struct session *s, pid_t root);
 /* Registers, signals and what only injected calls tell, of every thread. Frozen. Fills the core messages. */
 int tree_collect_state(struct session *s);
+/*
+ * Dump, frozen, after tree_collect_state(): refuses the tasks that are found to be in a Landlock domain, or warns (--landlock).
+ * 0 or -errno recorded.
+ */
+int landlock_collect(struct session *s);
 /* Which objects tasks share, their namespaces, and whether the tree can be made again (birth.h). After the files. */
 int tree_collect_ids(struct session *s);
-/* Memory of t (process_vm_readv); -EFAULT when not all of it is there. */
+/* Memory of t; -EFAULT when not all of it is there. */
 int tree_read(struct task *t, uint64_t addr, void *buf, size_t len);
 /* core-*, ids-*, fs-*, pstree, inventory, seccomp. */
 int tree_dump(struct session *s);

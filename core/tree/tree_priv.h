@@ -43,6 +43,8 @@ void call_add(struct call_list *c, long nr, uint64_t a0, uint64_t a1, uint64_t a
  * bytes of its own as long as there are some, so that all can be fetched at once.
  */
 void call_wants_out(struct call_list *c, int arg, uint32_t len);
+/* Adds calls that others have made up, with bytes of the scratch area of their own. */
+void call_append(struct call_list *c, const struct inject_call *calls, size_t n);
 /* Makes all calls in th, in batches that fit. 0 or -errno, recorded. */
 int calls_run(struct session *s, struct thread *th, struct call_list *c);
 

@@ -18,6 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fault.h"
+
 #define ADOPT_OPTIONS (PTRACE_O_EXITKILL | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACESYSGOOD)
 
 static void wake(uint32_t *word)
@@ -35,7 +37,8 @@ int wd_arena(struct server *sv, int fd, uint64_t base, uint64_t size, uint64_t s
 	    size - (shared - base) < sizeof(struct blob_shared))
 		return wd_fail(sv, -EINVAL, "the arena's shared part lies outside of it");
 	/* over E's mapping of it, which W inherited when it was forked after the arena was made */
-	p = mmap((void *)(uintptr_t)base, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+	p = FAULTS("arena of the warden") ? MAP_FAILED :
+	    mmap((void *)(uintptr_t)base, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
 	if (p == MAP_FAILED)
 		return wd_fail(sv, -errno, "the warden cannot map the arena at %#jx: %s", (uintmax_t)base, strerror(errno));
 	sv->base = base;
@@ -112,10 +115,10 @@ static void handle(struct server *sv, pid_t tid, int status)
 		break;
 	case STOP_EVENT: /* also a job control stop: it is made up for in the end */
 		t->stop_signo = sig;
-		pt(PTRACE_CONT, tid, 0, 0);
+		pt_sure(PTRACE_CONT, tid, 0, 0);
 		break;
 	default: /* fork events carry no signal */
-		pt(PTRACE_CONT, tid, 0, sig);
+		pt_sure(PTRACE_CONT, tid, 0, sig);
 		break;
 	}
 }

@@ -181,7 +181,7 @@ static struct warden_final *fill_table(pid_t root)
 		f[i].sigmask = 0x1000 + i;
 		r->gp = (struct user_regs_struct){ .cs = 0x33, .ss = 0x2b, .eflags = 0x202, .rip = (uintptr_t)restored,
 						   .rsp = seen->sp[i], .rdi = i, .rsi = f[i].sigmask,
-						   .orig_rax = SYS_nanosleep, .rax = -516 };
+						   .orig_rax = -1ul, .rax = -516 };
 		r->xsave_len = 576;
 		memcpy(r->xsave, &cwd, sizeof(cwd));
 		memcpy(r->xsave + 24, &mxcsr, sizeof(mxcsr));

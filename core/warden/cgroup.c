@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "log.h"
 
 #define WATCHDOG_MS 5
@@ -133,7 +134,10 @@ static int freezer_open(struct server *sv, const char *path)
 static int write_state(struct server *sv, bool frozen)
 {
 	struct freezer *fz = &sv->fz;
-	int err = write_file(fz->dirfd, state_file(fz), state_text(fz, frozen));
+	int err = FAULT("%s to cgroup %s", state_text(fz, frozen), fz->path);
+
+	if (!err)
+		err = write_file(fz->dirfd, state_file(fz), state_text(fz, frozen));
 
 	if (err)
 		return wd_fail(sv, err, "%s/%s: cannot write %s: %s", fz->path, state_file(fz), state_text(fz, frozen),
@@ -215,7 +219,7 @@ pid_t freezer_watchdog(struct server *sv)
 	}
 	if (!fz->seizes)
 		return freezer_thaw(sv);
-	pid = fork();
+	pid = FAULTS("fork of the freezer's watchdog") ? -1 : fork();
 	if (pid == 0)
 		watch(fz);
 	return pid < 0 ? freezer_thaw(sv) : pid;

@@ -29,6 +29,15 @@ static int stop_all(struct server *sv)
 	return err;
 }
 
+int wd_thaw(struct server *sv)
+{
+	journal_note(sv, "thawed");
+	journal_thaw(sv);
+	freezer_restore(sv);
+	tracees_detach(sv);
+	return 0;
+}
+
 int wd_end(struct server *sv, uint32_t how)
 {
 	int err = 0;
@@ -45,7 +54,8 @@ int wd_end(struct server *sv, uint32_t how)
 	}
 	if (how == WARDEN_STOP)
 		err = stop_all(sv);
-	journal_replay(sv, how != 0);
+	copies_end(sv);
+	journal_replay(sv, how);
 	freezer_restore(sv);
 	tracees_detach(sv);
 	journal_close(sv);

@@ -43,7 +43,7 @@ static int hold_all(struct server *sv)
 
 	FOR_EACH_TRACEE(t, sv)
 		if (t->listed)
-			pt(PTRACE_INTERRUPT, t->tid, 0, 0);
+			pt_sure(PTRACE_INTERRUPT, t->tid, 0, 0);
 	FOR_EACH_TRACEE(t, sv) {
 		int err = t->listed ? tracee_hold(sv, t, deadline) : 0;
 
@@ -71,11 +71,8 @@ static int unmap_arena(struct server *sv, const struct warden_final *f)
 
 static int set_thread(struct server *sv, const struct warden_final *f)
 {
-	struct arch_regs regs = f->regs;
-	int err;
+	int err = arch_set_regs(f->tid, &f->regs);
 
-	regs.gp.orig_rax = -1ul; /* no interrupted call: nothing to restart */
-	err = arch_set_regs(f->tid, &regs);
 	if (!err)
 		err = pt(PTRACE_SETSIGMASK, f->tid, sizeof(f->sigmask), (uintptr_t)&f->sigmask);
 	if (err)
@@ -134,7 +131,7 @@ int wd_release(struct server *sv)
 	sv->finished = true;
 	sv->adopting = false;
 	journal_note(sv, "committed");
-	journal_replay(sv, true);
+	journal_replay(sv, WARDEN_RUN);
 	tracees_detach(sv);
 	journal_close(sv);
 	return 0;

@@ -16,9 +16,29 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+/* What the kernel has looked at, see ptrace(2), as far as it can be seen. */
+static const char *why_not(const struct proc_status *st, pid_t pid)
+{
+	char path[32];
+	struct stat file;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	for (int i = 0; i < 3; i++)
+		if (st->uid[i] != getuid() || st->gid[i] != getgid())
+			return "it is another user's, or setuid or setgid; that needs CAP_SYS_PTRACE (run stasis as root)";
+	if (stat(path, &file) == 0 && file.st_uid != st->uid[1])
+		return "it is not dumpable (PR_SET_DUMPABLE, or its program may not be read or had more rights); that needs "
+		       "CAP_SYS_PTRACE (run stasis as root)";
+	if (st->cap_prm)
+		return "it has capabilities that stasis lacks; that needs CAP_SYS_PTRACE (run stasis as root)";
+	return "a security module does not allow it (kernel.yama.ptrace_scope, for one); CAP_SYS_PTRACE may be needed "
+	       "(run stasis as root)";
+}
 
 /* Why PTRACE_SEIZE was refused. 1: the thread is ours already; 0: nothing to trace; -errno: recorded. */
 static int explain_refusal(struct server *sv, pid_t pid, pid_t tid, int err)
@@ -37,8 +57,7 @@ static int explain_refusal(struct server *sv, pid_t pid, pid_t tid, int err)
 		ret = wd_fail(sv, -EBUSY, "pid %d (%s) is traced by pid %d (%s); end that program first", tid, st.comm,
 			      st.tracer, by.comm[0] ? by.comm : "outside this pid namespace");
 	} else {
-		ret = wd_fail(sv, err, "pid %d (%s) must not be traced; run as root or as the owner of the process",
-			      tid, st.comm);
+		ret = wd_fail(sv, err, "pid %d (%s) must not be traced: %s", tid, st.comm, why_not(&st, pid));
 	}
 out:
 	proc_status_free(&by);
@@ -59,7 +78,7 @@ static int seize(struct server *sv, pid_t pid, pid_t tid)
 		err = 1;
 	if (err != 1)
 		return err;
-	pt(PTRACE_INTERRUPT, tid, 0, 0);
+	pt_sure(PTRACE_INTERRUPT, tid, 0, 0);
 	tracee_add(sv, pid, tid);
 	return 1;
 }
@@ -101,7 +120,8 @@ static int scan_process(struct server *sv, pid_t pid, int_list *pids)
 		return 0; /* gone */
 	proc_list_threads(pid, &tids);
 	for (size_t i = 0; i < tids.n && err >= 0; i++) {
-		if (!tracee_find(sv, tids.v[i])) {
+		/* stopped, it would give up what it does for the program */
+		if (!tracee_find(sv, tids.v[i]) && !proc_is_worker(pid, tids.v[i])) {
 			err = seize(sv, pid, tids.v[i]);
 			found += err == 1;
 		}
@@ -230,7 +250,7 @@ static bool all_held(struct server *sv)
 	bool all = true;
 
 	FOR_EACH_TRACEE(t, sv) {
-		if (t->state == TR_HELD && pt(PTRACE_GETEVENTMSG, t->tid, 0, (uintptr_t)&msg) == 0)
+		if (t->state == TR_HELD && pt_sure(PTRACE_GETEVENTMSG, t->tid, 0, (uintptr_t)&msg) == 0)
 			continue;
 		tracee_gone(sv, t); /* the next pass takes it up again */
 		all = false;
@@ -244,7 +264,9 @@ static int check_root(struct server *sv, pid_t root)
 	struct proc_status st = { 0 };
 	int err = proc_read_status(root, 0, &st);
 
-	if (err)
+	if (err && err != -ENOENT && err != -ESRCH)
+		err = wd_fail(sv, err, "cannot read /proc/%d/status: %s", root, strerror(-err));
+	else if (err)
 		err = wd_fail(sv, -ESRCH, "there is no process %d", root);
 	else if (st.tgid != root)
 		err = wd_fail(sv, -EINVAL, "%d is a thread of process %d; give that number", root, st.tgid);

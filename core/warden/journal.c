@@ -22,6 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "log.h"
 
 int undo_step(uint32_t op, int fd, const char *path, const char *text)
@@ -41,6 +42,8 @@ int undo_step(uint32_t op, int fd, const char *path, const char *text)
 			return -errno;
 		return pwrite(fd, text, strlen(text), 0) < 0 && (errno != ESPIPE || write(fd, text, strlen(text)) < 0) ?
 			       -errno : 0;
+	case CR_UNDO_SOCKOPT:
+		return undo_sockopt(fd, path, text);
 	default:
 		return -EINVAL;
 	}
@@ -66,11 +69,25 @@ static int private_dir(const char *path, bool create)
 	return fd;
 }
 
+/* The user as the world outside of a user namespace knows him: everybody may be 0 in one of his own. */
+static unsigned long outer_uid(void)
+{
+	_cleanup_buf_ struct buf map = { 0 };
+	unsigned long uid = geteuid(), first, outer, count;
+
+	if (read_file(AT_FDCWD, "/proc/self/uid_map", &map))
+		return uid;
+	for (char *line = map.p; line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL)
+		if (sscanf(line, "%lu %lu %lu", &first, &outer, &count) == 3 && uid >= first && uid - first < count)
+			return outer + (uid - first);
+	return uid;
+}
+
 int journal_base(bool create, char **ret_path)
 {
-	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
 	char *try[3] = { xstrdup("/run/stasis"), runtime && *runtime == '/' ? xasprintf("%s/stasis", runtime) : NULL,
-			 xasprintf("/tmp/stasis-%u", geteuid()) };
+			 xasprintf("/tmp/stasis-%lu", outer_uid()) };
 	int fd = -ENOENT;
 
 	*ret_path = NULL;
@@ -101,8 +118,11 @@ static void add_field(struct buf *b, const char *text)
 
 static int write_line(struct journal *j, struct buf *b)
 {
+	int err;
+
 	buf_add(b, "\n", 1);
-	return j->fd < 0 ? 0 : write_full(j->fd, b->p, b->len);
+	err = j->fd < 0 ? 0 : FAULT("journal: %.40s", b->p);
+	return j->fd < 0 || err ? err : write_full(j->fd, b->p, b->len);
 }
 
 void journal_note(struct server *sv, const char *fmt, ...)
@@ -123,25 +143,30 @@ int journal_open(struct server *sv)
 {
 	struct journal *j = &sv->j;
 	_cleanup_free_ char *base = NULL;
+	/* under another name, which recovery leaves alone, until it is locked */
 	_cleanup_free_ char *id = xasprintf("%d-%jx", getpid(), (uintmax_t)now_us());
+	_cleanup_free_ char *temp = xasprintf("." JOURNAL_NEW "%s", id);
 	_cleanup_fd_ int basefd = journal_base(true, &base);
 	int err;
 
 	if (basefd < 0)
 		return wd_fail(sv, basefd, "no directory for the undo journal: neither /run/stasis nor $XDG_RUNTIME_DIR/stasis "
-			       "nor /tmp/stasis-%u can be used (%s)", geteuid(), strerror(-basefd));
-	err = mkdirat(basefd, id, 0700) < 0 ? -errno : 0;
+			       "nor /tmp/stasis-%lu can be used (%s)", outer_uid(), strerror(-basefd));
+	err = FAULTS("journal's directory") || mkdirat(basefd, temp, 0700) < 0 ? -errno : 0;
 	if (!err) {
-		j->dir = xasprintf("%s/%s", base, id);
-		j->dirfd = openat(basefd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		j->dir = xasprintf("%s/%s", base, temp);
+		j->dirfd = openat(basefd, temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		err = j->dirfd < 0 ? -errno : 0;
 	}
 	if (!err) {
-		/* locked before it has its name, so that nobody takes it for a leftover */
-		j->fd = openat(j->dirfd, ".journal", O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
-		if (j->fd < 0 || flock(j->fd, LOCK_EX | LOCK_NB) < 0 ||
-		    renameat(j->dirfd, ".journal", j->dirfd, "journal") < 0)
+		j->fd = openat(j->dirfd, "journal", O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
+		if (j->fd < 0 || FAULTS("journal's lock") || flock(j->fd, LOCK_EX | LOCK_NB) < 0 ||
+		    renameat(basefd, temp, basefd, id) < 0)
 			err = -errno;
+	}
+	if (!err) {
+		free(j->dir);
+		j->dir = xasprintf("%s/%s", base, id);
 	}
 	if (err)
 		return wd_fail(sv, err, "undo journal in %s: %s", base, strerror(-err));
@@ -155,12 +180,14 @@ static char *outside_path(uint32_t op, int fd, const char *text)
 	_cleanup_free_ char *link = NULL;
 	char proc[40];
 
+	if (op == CR_UNDO_PLUGIN)
+		return xstrdup("/"); /* its text says all */
 	if (fd < 0)
 		return xstrdup(text);
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
 	if (readlink_alloc(AT_FDCWD, proc, &link))
 		return xstrdup("");
-	return op == CR_UNDO_WRITE ? xstrdup(link) : xasprintf("%s/%s", link, text);
+	return op == CR_UNDO_WRITE || op == CR_UNDO_SOCKOPT ? xstrdup(link) : xasprintf("%s/%s", link, text);
 }
 
 int journal_add(struct server *sv, uint32_t op, int fd, const char *text, bool always)
@@ -169,7 +196,8 @@ int journal_add(struct server *sv, uint32_t op, int fd, const char *text, bool a
 	_cleanup_free_ char *path = NULL;
 	int err = 0;
 
-	if (op < CR_UNDO_UNLINK || op > CR_UNDO_WRITE || (fd < 0 && (op == CR_UNDO_WRITE || text[0] != '/')))
+	if (op < CR_UNDO_UNLINK || op > CR_UNDO_PLUGIN ||
+	    (op != CR_UNDO_PLUGIN && fd < 0 && (op >= CR_UNDO_WRITE || text[0] != '/')))
 		err = wd_fail(sv, -EINVAL, "undo record %u: a descriptor or an absolute path is needed", op);
 	if (!err) {
 		path = outside_path(op, fd, text);
@@ -190,19 +218,57 @@ int journal_add(struct server *sv, uint32_t op, int fd, const char *text, bool a
 	return 0;
 }
 
-void journal_replay(struct server *sv, bool committed)
+/* Is that step left out? */
+static bool is_kept(const struct undo *u, uint32_t how)
+{
+	return how && (!u->always || (how == WARDEN_KILL && u->op == CR_UNDO_SOCKOPT));
+}
+
+static void undo_now(struct server *sv, size_t i)
+{
+	struct undo *u = &sv->j.undos.v[i];
+	int err = u->op == CR_UNDO_PLUGIN ? undo_by_plugin(sv->plugins, u->fd, u->text) :
+					    undo_step(u->op, u->fd, u->text, u->text);
+
+	if (err)
+		log_error("warden: undo of step %zu (%s) failed: %s", i, u->text, strerror(-err));
+}
+
+static void forget_undo(struct undo *u)
+{
+	if (u->fd >= 0)
+		close(u->fd);
+	free(u->text);
+}
+
+void journal_thaw(struct server *sv)
+{
+	struct journal *j = &sv->j;
+	size_t kept = 0;
+
+	for (size_t i = j->undos.n; i--;)
+		if (!is_kept(&j->undos.v[i], WARDEN_RUN))
+			undo_now(sv, i);
+	for (size_t i = 0; i < j->undos.n; i++) {
+		if (is_kept(&j->undos.v[i], WARDEN_RUN))
+			j->undos.v[kept++] = j->undos.v[i];
+		else
+			forget_undo(&j->undos.v[i]);
+	}
+	j->undos.n = kept;
+}
+
+void journal_replay(struct server *sv, uint32_t how)
 {
 	struct journal *j = &sv->j;
 
 	while (j->undos.n) {
-		struct undo *u = &j->undos.v[--j->undos.n];
-		int err = committed && !u->always ? 0 : undo_step(u->op, u->fd, u->text, u->text);
+		struct undo *u = &j->undos.v[j->undos.n - 1];
 
-		if (err)
-			log_error("warden: undo of step %zu (%s) failed: %s", j->undos.n, u->text, strerror(-err));
-		if (u->fd >= 0)
-			close(u->fd);
-		free(u->text);
+		if (!is_kept(u, how))
+			undo_now(sv, j->undos.n - 1);
+		forget_undo(u);
+		j->undos.n--;
 	}
 }
 

@@ -10,7 +10,11 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#define NEW_SECONDS 60
 
 struct record {
 	uint32_t op;
@@ -50,7 +54,7 @@ static bool parse_undo(char *line, struct record *ret)
 	if (!op || !always || !path || !line || !decode_field(path) || !decode_field(line))
 		return false;
 	*ret = (struct record){ .op = strtoul(op, NULL, 10), .always = *always == '1', .path = path, .text = line };
-	return path[0] == '/';
+	return path[0] == '/' || ret->op == CR_UNDO_SOCKOPT;
 }
 
 /* A line that was not finished is one whose effect never happened: the record comes first. */
@@ -64,6 +68,8 @@ static void parse_journal(char *text, record_list *ret, bool *ret_committed, FIL
 		*end = 0;
 		if (strcmp(line, "note committed") == 0)
 			*ret_committed = true;
+		else if (strncmp(line, "note copy: ", 11) == 0)
+			copy_recover(line + 11, out);
 		else if (strncmp(line, "note ", 5) == 0)
 			fprintf(out, "  %s\n", line + 5);
 		else if (strncmp(line, "undo ", 5) == 0 && parse_undo(line + 5, &r))
@@ -73,10 +79,12 @@ static void parse_journal(char *text, record_list *ret, bool *ret_committed, FIL
 	}
 }
 
-static int replay(record_list *l, bool committed, FILE *out)
+static int replay(struct plugins *plugins, record_list *l, bool committed, FILE *out)
 {
 	static const char *const names[] = { [CR_UNDO_UNLINK] = "remove", [CR_UNDO_RMDIR] = "remove directory",
-					     [CR_UNDO_WRITE] = "write to" };
+					     [CR_UNDO_WRITE] = "write to",
+					     [CR_UNDO_SOCKOPT] = "set options of",
+					     [CR_UNDO_PLUGIN] = "plugin:" };
 	int first = 0;
 
 	while (l->n) {
@@ -86,16 +94,24 @@ static int replay(record_list *l, bool committed, FILE *out)
 
 		if (committed && !r->always)
 			continue;
-		err = undo_step(r->op, -1, r->path, r->text);
-		fprintf(out, "  %s %s%s%s: %s\n", name, r->path, r->op == CR_UNDO_WRITE ? " " : "",
-			r->op == CR_UNDO_WRITE ? r->text : "", err ? strerror(-err) : "done");
+		err = r->op == CR_UNDO_PLUGIN ? undo_by_plugin(plugins, -1, r->text) : undo_step(r->op, -1, r->path, r->text);
+		fprintf(out, "  %s %s%s%s: %s\n", name, r->path, r->op >= CR_UNDO_WRITE ? " " : "",
+			r->op >= CR_UNDO_WRITE ? r->text : "", err ? strerror(-err) : "done");
 		first = first ? first : err;
 	}
 	return first;
 }
 
+/* The journal that was opened is not the one of a warden that has just come to its end and removed it. */
+static bool is_there(int dirfd, int fd)
+{
+	struct stat st, now;
+
+	return fstat(fd, &st) == 0 && fstatat(dirfd, "journal", &now, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == now.st_ino;
+}
+
 /* 1: recovered, 0: in use, -errno: some of it could not be undone; then the journal stays. */
-static int recover_one(int basefd, const char *id, FILE *out)
+static int recover_one(struct plugins *plugins, int basefd, const char *id, FILE *out)
 {
 	_cleanup_fd_ int dirfd = openat(basefd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_fd_ int fd = dirfd < 0 ? -1 : openat(dirfd, "journal", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -106,34 +122,34 @@ static int recover_one(int basefd, const char *id, FILE *out)
 
 	if (dirfd < 0)
 		return errno == ENOENT ? 0 : -errno;
-	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
+	if (fd >= 0 && (flock(fd, LOCK_EX | LOCK_NB) < 0 || !is_there(dirfd, fd)))
 		return 0;
 	fprintf(out, "%s:\n", id);
 	if (fd >= 0)
 		err = read_file(dirfd, "journal", &b);
+	if (err == -ENOENT)
+		return 0;
 	if (!err && b.p) {
 		parse_journal(b.p, &l, &committed, out);
-		err = replay(&l, committed, out);
+		err = replay(plugins, &l, committed, out);
 	}
 	vec_free(&l);
 	if (err)
 		return err;
 	unlinkat(dirfd, "journal", 0);
-	unlinkat(dirfd, ".journal", 0);
 	return unlinkat(basefd, id, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 1;
 }
 
-/* One that was just created has no journal yet. */
-static bool is_new(int basefd, const char *id)
+/* The directory of a journal that is not finished, and has been there for too long to be ever: nothing was done yet. */
+static bool is_old(int basefd, const char *name)
 {
-	char *end;
-	long pid = strtol(id, &end, 10);
-	_cleanup_free_ char *path = xasprintf("%s/journal", id);
+	struct stat st;
 
-	return faccessat(basefd, path, F_OK, 0) < 0 && *end == '-' && pid > 0 && kill(pid, 0) == 0;
+	return strncmp(name, "." JOURNAL_NEW, strlen("." JOURNAL_NEW)) == 0 &&
+	       fstatat(basefd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_mtime + NEW_SECONDS < time(NULL);
 }
 
-int warden_recover(FILE *out)
+int warden_recover(struct plugins *plugins, FILE *out)
 {
 	_cleanup_free_ char *path = NULL;
 	int basefd = journal_base(false, &path), n = 0, first = 0;
@@ -154,9 +170,9 @@ int warden_recover(FILE *out)
 	while ((e = readdir(d))) {
 		int r;
 
-		if (e->d_name[0] == '.' || is_new(basefd, e->d_name))
+		if (e->d_name[0] == '.' && !is_old(basefd, e->d_name))
 			continue;
-		r = recover_one(basefd, e->d_name, out);
+		r = recover_one(plugins, basefd, e->d_name, out);
 		if (r < 0) {
 			fprintf(out, "%s/%s: %s; repair it by hand, then remove that directory\n", path, e->d_name, strerror(-r));
 			first = first ? first : r;

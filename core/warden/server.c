@@ -22,6 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "log.h"
 
 int wd_fail(struct server *sv, int err, const char *fmt, ...)
@@ -51,6 +52,18 @@ static int do_inject(struct server *sv, const struct wd_request *rq)
 	return wd_inject(sv, rq->a[0], rq->a[1], sv->box, rq->n);
 }
 
+static int do_look(struct server *sv, const struct wd_request *rq)
+{
+	struct wd_look *l = (struct wd_look *)((uint8_t *)sv->box + WD_BOX_BYTES);
+
+	if (rq->n > WD_BOARD_BYTES / sizeof(*l))
+		return -E2BIG;
+	for (uint32_t i = 0; i < rq->n; i++)
+		if (l[i].calls > WD_BOARD_BYTES || l[i].ncalls > (WD_BOARD_BYTES - l[i].calls) / sizeof(struct inject_call))
+			return -E2BIG;
+	return wd_look(sv, l, rq->n);
+}
+
 static int do_undo(struct server *sv, const struct wd_request *rq, int *fd)
 {
 	char *text = sv->box;
@@ -76,6 +89,8 @@ static int serve(struct server *sv, const struct wd_request *rq, int *fd)
 {
 	switch (rq->op) {
 	case WD_HELLO:
+		if (sv->start_err)
+			return wd_fail(sv, sv->start_err, "the warden cannot start: %s", strerror(-sv->start_err));
 		return journal_open(sv);
 	case WD_FREEZE:
 		((char *)sv->box)[WD_BOX_BYTES - 1] = 0;
@@ -84,6 +99,8 @@ static int serve(struct server *sv, const struct wd_request *rq, int *fd)
 		return wd_thread_state(sv, rq->a[0], sv->box);
 	case WD_INJECT:
 		return do_inject(sv, rq);
+	case WD_LOOK:
+		return do_look(sv, rq);
 	case WD_UNDO:
 		return do_undo(sv, rq, fd);
 	case WD_COMMIT:
@@ -102,6 +119,10 @@ static int serve(struct server *sv, const struct wd_request *rq, int *fd)
 		return wd_release(sv);
 	case WD_SECCOMP:
 		return wd_seccomp(sv, rq->a[0], rq->a[1], sv->box);
+	case WD_COPY:
+		return wd_copy(sv, rq->a[0], sv->box);
+	case WD_THAW:
+		return wd_thaw(sv);
 	case WD_READ:
 		return fits(rq->n, 1) ? wd_read(sv, rq->a[0], rq->a[1], rq->n) : -E2BIG;
 	default:
@@ -142,7 +163,7 @@ static bool one_request(struct server *sv, bool engine_dead)
 	if (r == 0)
 		return false;
 	sv->text[0] = 0;
-	if (rq.op != WD_INJECT && rq.op != WD_STATE)
+	if (rq.op != WD_INJECT && rq.op != WD_STATE && rq.op != WD_LOOK && rq.op != WD_SECCOMP)
 		leave_cpu(sv);
 	rp.err = serve(sv, &rq, &fd);
 	if (fd >= 0)
@@ -218,22 +239,26 @@ static void become_warden(struct server *sv, int log_fd)
 	keep_descriptors(sv, log_fd);
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
-	sv->sigfd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	sv->sigfd = FAULTS("signalfd of the warden") ? -1 : signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (sv->sigfd < 0)
+		sv->start_err = -errno;
 	sched_getaffinity(0, sizeof(sv->cpus), &sv->cpus);
 }
 
-void warden_server(int sock, void *box, pid_t engine, int log_fd)
+void warden_server(int sock, void *box, pid_t engine, int log_fd, struct plugins *plugins)
 {
 	struct server *sv = xcalloc(1, sizeof(*sv));
 
+	fault_set_side(FAULT_WARDEN);
 	sv->box = box;
 	sv->engine = engine;
+	sv->plugins = plugins;
 	sv->engine_fd = syscall(SYS_pidfd_open, engine, 0);
+	if (sv->engine_fd < 0)
+		sv->start_err = -errno;
 	sv->fz.dirfd = sv->j.fd = sv->j.dirfd = -1;
 	sv->sock = sock;
 	become_warden(sv, log_fd);
-	if (sv->engine_fd < 0 || sv->sock < 0 || sv->sigfd < 0)
-		_exit(1); /* nothing has happened yet; E sees the end of file */
 	loop(sv);
 	_exit(0);
 }

@@ -42,8 +42,19 @@ enum wd_op {
 	WD_RELEASE,
 	WD_SECCOMP,  /* a: tid, number of the filter; box <- struct seccomp_prog */
 	WD_READ,     /* n: bytes; a: tgid, address; box <- memory */
+	WD_COPY,     /* a: tgid; box <- pid_t */
+	WD_LOOK,     /* n: looks; board <-> struct wd_look[n] and what they refer to */
+	WD_THAW,
 };
 #define WD_BOX_BYTES (2u << 20)
+/* Behind the box: the board, for what warden_look() asks and gets. */
+#define WD_BOARD_BYTES (4u << 20)
+struct wd_look {
+	pid_t tgid, tid;
+	uint64_t caught;
+	uint32_t calls, ncalls; /* offset in the board of struct inject_call[ncalls] */
+	uint32_t state;		/* set by W: offset in the board of struct thread_state; 0: not done, for lack of room */
+};
 #define WD_TEXT 320
 
 struct wd_request {
@@ -68,6 +79,8 @@ struct tracee {
 	uint8_t stop_signo;   /* job control stop: its signal; 0: none */
 	bool expected;	      /* may die */
 	bool listed;	      /* restore: in the table of warden_finalize() */
+	bool told;	      /* dump: E has said which signals have handlers: */
+	uint64_t caught;
 };
 
 struct tracees {
@@ -110,19 +123,59 @@ struct mem_range {
 /* What injection needs to know of an address space; of the process asked last. */
 struct space {
 	pid_t tgid;
+	bool known; /* its mappings: */
 	uint64_t syscall_ip;
+	uint64_t code; /* address of errand.c's code; 0: not looked for yet */
+	struct mem_range vdso;
 	VEC(struct mem_range) rw; /* private, readable, writable */
+	bool no_errand; /* errand.c cannot work there */
+	bool changed;	/* the code lies there now */
+};
+
+/* A thread on loan (inject.c). */
+struct window {
+	struct tracee *t;
+	struct user_regs_struct saved;
+	uint64_t sigmask;
+	struct syscall_dispatch dispatch; /* off meanwhile: it would turn our calls into SIGSYS */
+	uint64_t ip; /* of a syscall instruction */
+	uint64_t scratch;
+	bool lent;	 /* its registers are ours */
+	bool has_cpus;	 /* cpus is known: where it may run otherwise */
+	bool narrowed;	 /* to one CPU */
+	cpu_set_t cpus;
+	/* errand.c */
+	unsigned long born; /* a copy: its pid, */
+	int64_t inner;	    /* and that which its parent sees, 0: there is none */
+	uint64_t caught; /* signals with handlers */
+	uint64_t code;	 /* address of the code */
+	int signo;	 /* with which it stops */
+	bool foreign;	 /* somebody else has sent that signal meanwhile: */
+	siginfo_t info;
+	uint8_t memory[WARDEN_SCRATCH]; /* what lay there */
+};
+
+/* A frozen copy of a process's memory (copy.c): a child of it that never runs. */
+struct copy {
+	pid_t of;    /* tgid */
+	pid_t pid;   /* as W sees it */
+	pid_t inner; /* as its parent does */
 };
 
 struct server {
+	VEC(struct copy) copies;
 	int sock, sigfd, engine_fd;
+	int start_err; /* 0, or why one of them could not be had */
 	pid_t engine;
+	struct plugins *plugins; /* for undo_by_plugin() alone */
 	void *box;
 	char text[WD_TEXT]; /* first cause of the current request */
 	struct tracees t;
 	struct journal j;
 	struct freezer fz;
 	struct space space;
+	pid_t mem_of; /* whose /proc/PID/mem memfd is, 0: nobody's */
+	int memfd;
 	cpu_set_t cpus; /* as found */
 	bool pinned;	/* to `cpu`, near the thread that calls are injected into */
 	int cpu;
@@ -135,12 +188,16 @@ struct server {
 };
 
 /* Main of W; never returns. */
-void warden_server(int sock, void *box, pid_t engine, int log_fd) __attribute__((noreturn));
+void warden_server(int sock, void *box, pid_t engine, int log_fd, struct plugins *plugins) __attribute__((noreturn));
 /* Records the first cause of the current request; returns err (negative). */
 int wd_fail(struct server *sv, int err, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* 0 or -errno */
 int pt(int request, pid_t tid, uintptr_t addr, uintptr_t data);
+/* The same for what puts a thread back as it was: a failure is not the last word. */
+int pt_sure(int request, pid_t tid, uintptr_t addr, uintptr_t data);
+int set_gp_sure(pid_t tid, const struct user_regs_struct *gp);
+int get_gp_sure(pid_t tid, struct user_regs_struct *ret);
 struct tracee *tracee_find(struct server *sv, pid_t tid); /* NULL: none, or gone */
 struct tracee *tracee_add(struct server *sv, pid_t tgid, pid_t tid);
 void tracee_gone(struct server *sv, struct tracee *t);
@@ -184,10 +241,28 @@ int wd_freeze(struct server *sv, pid_t root, const char *cgroup, unsigned timeou
 int wd_thread_state(struct server *sv, pid_t tid, struct thread_state *ret);
 int wd_seccomp(struct server *sv, pid_t tid, uint64_t nth, struct seccomp_prog *ret);
 int wd_inject(struct server *sv, pid_t tgid, pid_t tid, struct inject_call *calls, size_t n);
+int wd_look(struct server *sv, struct wd_look *looks, size_t n);
 /* Memory of a traced process into the box. -EFAULT and the like are not recorded. */
 int wd_read(struct server *sv, pid_t tgid, uint64_t addr, size_t len);
 /* how: enum warden_end, 0: abort. */
 int wd_end(struct server *sv, uint32_t how);
+
+/*
+ * A thread on loan (inject.h): window_call() makes calls from w->ip; window_close() puts everything back.  window_report()
+ * records an error of them.  know_space() finds w->ip.
+ */
+int know_space(struct server *sv, pid_t tgid);
+int window_call(struct window *w, long nr, const uint64_t args[6], int64_t *ret);
+int window_close(struct server *sv, struct window *w);
+int window_report(struct server *sv, struct tracee *t, int err);
+/* Makes a copy of tgid. 0 or -errno; *ret_pid: in W's pid namespace. The process is as it was, also after an error. */
+int wd_copy(struct server *sv, pid_t tgid, pid_t *ret_pid);
+/* Lets the tree run and keeps the copies; what is always undone is undone. An abort is possible still. */
+int wd_thaw(struct server *sv);
+/* Ends the copies and removes what is left of them from their parents. */
+void copies_end(struct server *sv);
+/* After the death of another W: the same for one copy, from its note in the journal; tells out. */
+void copy_recover(const char *note, FILE *out);
 
 /* W may run anywhere again. */
 void leave_cpu(struct server *sv);
@@ -199,7 +274,7 @@ int dispatch_get(pid_t tid, struct syscall_dispatch *ret);
 extern bool dispatch_untold; /* by dispatch_get(): this kernel has it but does not show it (5.11 to 6.3) */
 int dispatch_set(pid_t tid, const struct syscall_dispatch *d);
 /* When gp->ip is in a restartable sequence: moves it to the abort address, as the kernel would. */
-void rseq_abort(pid_t tgid, pid_t tid, struct user_regs_struct *gp);
+void rseq_abort(struct server *sv, pid_t tgid, pid_t tid, struct user_regs_struct *gp);
 
 /* path: directory of a v1 freezer or v2 cgroup. Freezes it, or finds it frozen; the undo record comes first. */
 int freezer_freeze(struct server *sv, const char *path, uint64_t deadline);
@@ -214,18 +289,25 @@ void freezer_restore(struct server *sv);
 pid_t freezer_watchdog(struct server *sv);
 void freezer_watchdog_end(pid_t pid);
 
+#define JOURNAL_NEW "new-" /* behind a dot: prefix of a directory that is being made */
 int journal_open(struct server *sv);
 /* The record is in the file when this returns. fd is taken over (closed by the journal). */
 int journal_add(struct server *sv, uint32_t op, int fd, const char *text, bool always);
 /* Free text for the reader of a leftover journal. */
 void journal_note(struct server *sv, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Replays in reverse; committed: only what is always undone. */
-void journal_replay(struct server *sv, bool committed);
+/* Replays in reverse; how: enum warden_end, then only what is always undone; 0: everything. */
+void journal_replay(struct server *sv, uint32_t how);
+/* Undoes what is always undone, and keeps the rest. */
+void journal_thaw(struct server *sv);
 void journal_close(struct server *sv); /* removes the directory */
 /* Directory of all journals, created when missing. fd or -errno; *ret_path to be freed. */
 int journal_base(bool create, char **ret_path);
 /* One undo step; fd -1: text is a path (WRITE: path_of_file is). 0 or -errno. */
 int undo_step(uint32_t op, int fd, const char *path, const char *text);
+/* CR_UNDO_SOCKOPT. fd -1: link is the socket's name in /proc/PID/fd; one that is gone is fine. 0 or -errno. */
+int undo_sockopt(int fd, const char *link, const char *text);
+/* CR_UNDO_PLUGIN: text is "PLUGIN TEXT"; fd may be -1. 0 or -errno: -ENOPKG: the plugin is not there. */
+int undo_by_plugin(struct plugins *plugins, int fd, const char *text);
 
 /* ---- restore ---- */
 int wd_arena(struct server *sv, int fd, uint64_t base, uint64_t size, uint64_t shared);

@@ -3,11 +3,13 @@
  * What only the tracer can read of a stopped thread: registers, signal mask,
  * queued signals, restartable sequence.
  */
-#include "server.h"
+#include "inject.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
+
+#include "fault.h"
 
 /* linux/ptrace.h, which does not get along with sys/ptrace.h */
 #define PTRACE_SET_SUD_CONFIG 0x4210 /* system call user dispatch, Linux 6.4 */
@@ -24,20 +26,13 @@ struct rseq_section {
 	uint64_t start_ip, post_commit_offset, abort_ip;
 };
 
-static int peek(pid_t pid, uint64_t addr, void *buf, size_t len)
-{
-	struct iovec to = { buf, len }, from = { (void *)(uintptr_t)addr, len };
-
-	return process_vm_readv(pid, &to, 1, &from, 1, 0) == (ssize_t)len ? 0 : -EFAULT;
-}
-
 static int rseq_config(pid_t tid, struct __ptrace_rseq_configuration *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	return pt(PTRACE_GET_RSEQ_CONFIGURATION, tid, sizeof(*ret), (uintptr_t)ret);
 }
 
-void rseq_abort(pid_t tgid, pid_t tid, struct user_regs_struct *gp)
+void rseq_abort(struct server *sv, pid_t tgid, pid_t tid, struct user_regs_struct *gp)
 {
 	struct __ptrace_rseq_configuration conf;
 	struct rseq_section cs;
@@ -45,9 +40,9 @@ void rseq_abort(pid_t tgid, pid_t tid, struct user_regs_struct *gp)
 
 	if (rseq_config(tid, &conf) || !conf.rseq_abi_pointer)
 		return;
-	if (peek(tgid, conf.rseq_abi_pointer + RSEQ_CS_FIELD, &cs_addr, sizeof(cs_addr)) || !cs_addr)
+	if (move_memory(sv, tgid, false, conf.rseq_abi_pointer + RSEQ_CS_FIELD, &cs_addr, sizeof(cs_addr)) || !cs_addr)
 		return;
-	if (peek(tgid, cs_addr, &cs, sizeof(cs)))
+	if (move_memory(sv, tgid, false, cs_addr, &cs, sizeof(cs)))
 		return;
 	if (arch_ip(gp) - cs.start_ip < cs.post_commit_offset)
 		gp->rip = cs.abort_ip;
@@ -64,7 +59,7 @@ static int peek_signals(struct server *sv, pid_t tid, uint32_t flags, struct thr
 		long n;
 
 		args.nr = ARRAY_SIZE(buf);
-		n = ptrace(PTRACE_PEEKSIGINFO, tid, &args, buf);
+		n = FAULTS("ptrace PEEKSIGINFO of %d", tid) ? -1 : ptrace(PTRACE_PEEKSIGINFO, tid, &args, buf);
 		if (n < 0)
 			return -errno;
 		if (n == 0)
@@ -113,7 +108,7 @@ int dispatch_get(pid_t tid, struct syscall_dispatch *ret)
 
 int dispatch_set(pid_t tid, const struct syscall_dispatch *d)
 {
-	return pt(PTRACE_SET_SUD_CONFIG, tid, sizeof(*d), (uintptr_t)d);
+	return pt_sure(PTRACE_SET_SUD_CONFIG, tid, sizeof(*d), (uintptr_t)d);
 }
 
 static int read_filter(pid_t tid, uint64_t nth, struct seccomp_prog *ret)
@@ -121,7 +116,7 @@ static int read_filter(pid_t tid, uint64_t nth, struct seccomp_prog *ret)
 	struct {
 		uint64_t off, flags;
 	} meta = { nth, 0 };
-	long n = ptrace(PTRACE_GET_FILTER, tid, nth, NULL);
+	long n = FAULTS("ptrace GET_FILTER of %d", tid) ? -1 : ptrace(PTRACE_GET_FILTER, tid, nth, NULL);
 
 	ret->n = 0;
 	if (n < 0)
@@ -152,7 +147,7 @@ int wd_seccomp(struct server *sv, pid_t tid, uint64_t nth, struct seccomp_prog *
 }
 
 /* Images have no room for restart_syscall: the number of the call itself takes its place. */
-static void name_restarted_call(pid_t tgid, struct user_regs_struct *gp)
+static void name_restarted_call(struct server *sv, pid_t tgid, struct user_regs_struct *gp)
 {
 	uint8_t code[48];
 	size_t len = sizeof(code);
@@ -160,7 +155,7 @@ static void name_restarted_call(pid_t tgid, struct user_regs_struct *gp)
 
 	if (!arch_in_restart(gp))
 		return;
-	if (peek(tgid, arch_ip(gp) - len, code, len))
+	if (move_memory(sv, tgid, false, arch_ip(gp) - len, code, len))
 		len = 0;
 	nr = arch_restarted_call(gp, code, len);
 	if (nr)
@@ -176,8 +171,8 @@ static int read_state(struct server *sv, struct tracee *t, struct thread_state *
 		return wd_fail(sv, err, "tid %d runs 32-bit code", t->tid);
 	if (err)
 		return err;
-	rseq_abort(t->tgid, t->tid, &ret->regs.gp);
-	name_restarted_call(t->tgid, &ret->regs.gp);
+	rseq_abort(sv, t->tgid, t->tid, &ret->regs.gp);
+	name_restarted_call(sv, t->tgid, &ret->regs.gp);
 	err = pt(PTRACE_GETSIGMASK, t->tid, sizeof(ret->sigmask), (uintptr_t)&ret->sigmask);
 	if (err)
 		return err;

@@ -18,9 +18,42 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fault.h"
+
+#define SURE_TRIES 3
+
+static const char *request_name(int request)
+{
+	static const struct {
+		int request;
+		const char *name;
+	} names[] = {
+		{ PTRACE_SEIZE, "SEIZE" }, { PTRACE_INTERRUPT, "INTERRUPT" }, { PTRACE_CONT, "CONT" },
+		{ PTRACE_SYSCALL, "SYSCALL" },
+		{ PTRACE_DETACH, "DETACH" }, { PTRACE_SETOPTIONS, "SETOPTIONS" }, { PTRACE_GETSIGMASK, "GETSIGMASK" },
+		{ PTRACE_SETSIGMASK, "SETSIGMASK" }, { PTRACE_GETEVENTMSG, "GETEVENTMSG" }, { PTRACE_GETREGSET, "GETREGSET" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (names[i].request == request)
+			return names[i].name;
+	return "request";
+}
+
 int pt(int request, pid_t tid, uintptr_t addr, uintptr_t data)
 {
-	return ptrace(request, tid, (void *)addr, (void *)data) < 0 ? -errno : 0;
+	int err = FAULT("ptrace %s %#x of %d", request_name(request), request, tid);
+
+	return err ? err : ptrace(request, tid, (void *)addr, (void *)data) < 0 ? -errno : 0;
+}
+
+int pt_sure(int request, pid_t tid, uintptr_t addr, uintptr_t data)
+{
+	int err = -EIO;
+
+	for (int i = 0; i < SURE_TRIES && err && err != -ESRCH; i++)
+		err = pt(request, tid, addr, data);
+	return err;
 }
 
 static struct tracee **bucket_of(struct server *sv, pid_t tid)
@@ -90,7 +123,9 @@ static bool is_zombie(pid_t tid)
 {
 	struct proc_stat st;
 
-	return proc_read_stat(tid, 0, &st) < 0 || st.state == 'Z' || st.state == 'X';
+	int err = proc_read_stat(tid, 0, &st);
+
+	return err ? err == -ENOENT || err == -ESRCH : st.state == 'Z' || st.state == 'X';
 }
 
 /* Until something happens to some tracee, at most `us`. SIGCHLD is blocked all the time. */
@@ -191,13 +226,31 @@ enum stop_kind stop_kind_of(int status, int *ret_sig)
 	return STOP_SIGNAL;
 }
 
+int get_gp_sure(pid_t tid, struct user_regs_struct *ret)
+{
+	int err = -EIO;
+
+	for (int i = 0; i < SURE_TRIES && err && err != -ESRCH && err != -EOPNOTSUPP; i++)
+		err = arch_get_gp(tid, ret);
+	return err;
+}
+
+int set_gp_sure(pid_t tid, const struct user_regs_struct *gp)
+{
+	int err = -EIO;
+
+	for (int i = 0; i < SURE_TRIES && err && err != -ESRCH; i++)
+		err = arch_set_gp(tid, gp);
+	return err;
+}
+
 /* What the interrupt did to the call the thread was in; the kernel does the rest when the thread goes on. */
 static void spare_eintr(pid_t tid)
 {
 	struct user_regs_struct gp;
 
 	if (arch_get_gp(tid, &gp) == 0 && arch_restart_endless(&gp))
-		arch_set_gp(tid, &gp);
+		set_gp_sure(tid, &gp);
 }
 
 int tracee_settle(struct server *sv, struct tracee *t, int status)
@@ -215,8 +268,8 @@ int tracee_settle(struct server *sv, struct tracee *t, int status)
 		return 1;
 	default:
 		/* errors: it has been killed meanwhile, its death will be reported */
-		pt(PTRACE_INTERRUPT, t->tid, 0, 0);
-		pt(PTRACE_CONT, t->tid, 0, sig);
+		pt_sure(PTRACE_INTERRUPT, t->tid, 0, 0);
+		pt_sure(PTRACE_CONT, t->tid, 0, sig);
 		return 0;
 	}
 }
@@ -293,7 +346,7 @@ int tracee_group_stop(struct server *sv, struct tracee *t, int signo)
 	if (!err && !t->stop_signo && signo != SIGSTOP)
 		err = stop_by(sv, t, SIGSTOP);
 	if (!err)
-		err = pt(PTRACE_SETSIGMASK, t->tid, sizeof(mask), (uintptr_t)&mask);
+		err = pt_sure(PTRACE_SETSIGMASK, t->tid, sizeof(mask), (uintptr_t)&mask);
 	if (err == -ESRCH)
 		tracee_gone(sv, t);
 	return err;
@@ -307,13 +360,13 @@ void tracees_detach(struct server *sv)
 
 	FOR_EACH_TRACEE(t, sv) {
 		if (t->state == TR_RUNNING)
-			pt(PTRACE_INTERRUPT, t->tid, 0, 0);
+			pt_sure(PTRACE_INTERRUPT, t->tid, 0, 0);
 	}
 	FOR_EACH_TRACEE(t, sv) {
 		/* one that cannot be stopped now is let go by the kernel when W exits */
 		if (t->state == TR_RUNNING && tracee_hold(sv, t, deadline) < 0)
 			continue;
-		pt(PTRACE_DETACH, t->tid, 0, 0);
+		pt_sure(PTRACE_DETACH, t->tid, 0, 0);
 		tracee_gone(sv, t);
 	}
 	tracees_sweep(sv);
@@ -338,15 +391,22 @@ static int reap_all(uint64_t deadline)
 	}
 }
 
+/* A tracer may do it also where kill(2) wants CAP_KILL. */
+static void kill_process(const struct tracee *t, pid_t pid)
+{
+	if (kill(pid, SIGKILL) < 0 && errno == EPERM)
+		pt(PTRACE_KILL, t->tid, 0, 0);
+}
+
 int tracees_kill(struct server *sv, uint64_t deadline)
 {
 	int err;
 
 	FOR_EACH_TRACEE(t, sv) {
 		if (t->tid == t->tgid || !t->tgid)
-			kill(t->tid, SIGKILL);
+			kill_process(t, t->tid);
 		else if (!tracee_find(sv, t->tgid)) /* its leader is a zombie */
-			kill(t->tgid, SIGKILL);
+			kill_process(t, t->tgid);
 	}
 	err = reap_all(deadline);
 	FOR_EACH_TRACEE(t, sv)

@@ -11,8 +11,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "plan.h"
 #include "server.h"
+#include "signals.h"
+
+#define LOOKS_MAX 128
+#define LOOK_CALLS_BYTES (THREAD_LOOK_CALLS * sizeof(struct inject_call))
+_Static_assert(LOOKS_MAX * sizeof(struct wd_look) + LOOK_CALLS_BYTES + sizeof(struct thread_state) + 256 <= WD_BOARD_BYTES,
+	       "one look always fits");
 
 struct warden {
 	pid_t pid;
@@ -28,9 +35,11 @@ static void forget(struct session *s)
 	close(w->sock);
 	while (waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
 		;
-	munmap(w->box, WD_BOX_BYTES);
+	munmap(w->box, WD_BOX_BYTES + WD_BOARD_BYTES);
 	free(w);
 	s->warden = NULL;
+	if (s->tree_is == TREE_FROZEN)
+		s->tree_is = TREE_RUNNING; /* or dead */
 }
 
 static int died(struct session *s)
@@ -83,7 +92,12 @@ static int ask(struct session *s, const struct wd_request *rq, int fd, const cha
 
 	if (!s->warden)
 		return fail(s, ECHILD, "there is no warden any more (%s)", what);
-	err = send_request(s->warden, rq, fd);
+	err = signals_check(s);
+	if (err)
+		return err;
+	err = FAULT("request to the warden: %s", what);
+	if (!err)
+		err = send_request(s->warden, rq, fd);
 	if (err && err != -EPIPE && err != -ECONNRESET)
 		return fail(s, -err, "%s: cannot reach the warden", what);
 	if (!err)
@@ -104,14 +118,15 @@ int warden_start(struct session *s)
 
 	if (s->warden)
 		return fail(s, EALREADY, "the warden has been started already");
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+	if (FAULTS("socket of the warden") || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return fail(s, errno, "cannot make a socket for the warden");
 	w = xcalloc(1, sizeof(*w));
-	w->box = mmap(NULL, WD_BOX_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	w->pid = w->box == MAP_FAILED ? -1 : fork();
+	w->box = FAULTS("memory of the warden") ? MAP_FAILED :
+		 mmap(NULL, WD_BOX_BYTES + WD_BOARD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	w->pid = w->box == MAP_FAILED || FAULTS("fork of the warden") ? -1 : fork();
 	if (w->pid == 0) {
 		close(pair[0]);
-		warden_server(pair[1], w->box, getppid(), log_fd());
+		warden_server(pair[1], w->box, getppid(), log_fd(), s->plugins);
 	}
 	close(pair[1]);
 	w->sock = pair[0];
@@ -120,7 +135,7 @@ int warden_start(struct session *s)
 
 		close(pair[0]);
 		if (w->box != MAP_FAILED)
-			munmap(w->box, WD_BOX_BYTES);
+			munmap(w->box, WD_BOX_BYTES + WD_BOARD_BYTES);
 		free(w);
 		return fail(s, err, "cannot start the warden");
 	}
@@ -156,10 +171,14 @@ static bool put_text(struct session *s, const char *text)
 int warden_freeze(struct session *s, pid_t root, const char *freeze_cgroup, unsigned timeout)
 {
 	struct wd_request rq = { .op = WD_FREEZE, .n = timeout, .a = { root } };
+	int err;
 
 	if (!put_text(s, freeze_cgroup ? freeze_cgroup : ""))
 		return fail(s, ENAMETOOLONG, "path of the freezer cgroup");
-	return ask(s, &rq, -1, "freezing the tree");
+	err = ask(s, &rq, -1, "freezing the tree");
+	if (!err)
+		s->tree_is = TREE_FROZEN;
+	return err;
 }
 
 int warden_read(struct session *s, pid_t tgid, uint64_t addr, void *buf, size_t len)
@@ -207,6 +226,74 @@ int warden_inject(struct session *s, pid_t tgid, pid_t tid, struct inject_call *
 	err = ask(s, &rq, -1, "an injected call");
 	if (!err)
 		memcpy(calls, s->warden->box, n * sizeof(*calls));
+	return err;
+}
+
+int warden_copy(struct session *s, pid_t tgid, pid_t *ret_pid)
+{
+	struct wd_request rq = { .op = WD_COPY, .a = { tgid } };
+	struct wd_reply rp;
+
+	if (!s->warden || send_request(s->warden, &rq, -1) || receive_reply(s->warden, &rp))
+		return ask(s, &rq, -1, "copying the memory of a process"); /* it is dead: says so */
+	if (rp.err) {
+		rp.text[sizeof(rp.text) - 1] = 0;
+		log_info("pid %d: no copy of its memory can be made: %s", tgid, rp.text[0] ? rp.text : strerror(-rp.err));
+		return rp.err;
+	}
+	memcpy(ret_pid, s->warden->box, sizeof(*ret_pid));
+	return 0;
+}
+
+int warden_thaw(struct session *s)
+{
+	struct wd_request rq = { .op = WD_THAW };
+
+	return ask(s, &rq, -1, "letting the tree run");
+}
+
+/* Puts as many looks onto the board as fit: their number. */
+static size_t put_looks(uint8_t *board, const struct thread_look *looks, size_t n)
+{
+	struct wd_look *l = (struct wd_look *)board;
+	size_t at = 0, done;
+
+	for (done = 0; done < n && done < LOOKS_MAX; done++) {
+		size_t more = looks[done].n * sizeof(struct inject_call);
+
+		if (done && at + more > LOOK_CALLS_BYTES)
+			break;
+		at += more;
+	}
+	at = (done * sizeof(*l) + 63) & ~63ul;
+	for (size_t i = 0; i < done; i++) {
+		l[i] = (struct wd_look){ .tgid = looks[i].tgid, .tid = looks[i].tid, .caught = looks[i].caught, .calls = at,
+					 .ncalls = looks[i].n };
+		memcpy(board + at, looks[i].calls, looks[i].n * sizeof(struct inject_call));
+		at += looks[i].n * sizeof(struct inject_call);
+	}
+	return done;
+}
+
+int warden_look(struct session *s, struct thread_look *looks, size_t n, size_t *ret_done)
+{
+	struct wd_request rq = { .op = WD_LOOK };
+	uint8_t *board = s->warden ? (uint8_t *)s->warden->box + WD_BOX_BYTES : NULL;
+	const struct wd_look *l = (const struct wd_look *)board;
+	size_t done = 0;
+	int err;
+
+	*ret_done = 0;
+	for (size_t i = 0; i < n; i++)
+		if (looks[i].n > THREAD_LOOK_CALLS)
+			return fail(s, E2BIG, "%zu calls are too many for one thread", looks[i].n);
+	rq.n = board ? put_looks(board, looks, n) : 0;
+	err = ask(s, &rq, -1, "looking at threads");
+	for (; !err && done < rq.n && l[done].state; done++) {
+		looks[done].state = (const struct thread_state *)(board + l[done].state);
+		looks[done].answers = (const struct inject_call *)(board + l[done].calls);
+	}
+	*ret_done = done;
 	return err;
 }
 

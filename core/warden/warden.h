@@ -7,7 +7,8 @@
  * request at a time.  End of file without a commit makes W undo everything in
  * reverse order and let the tree run: the death of E is an ordinary abort.  A copy
  * of the journal lies in /run/stasis/<id> while W lives; `stasis recover` replays
- * what a dead W left there.  W runs no plugin code.
+ * what a dead W left there.  W runs no plugin code; a child of it does, where an
+ * undo record asks for that.
  *
  * All functions run in E, return 0 or -errno recorded in the session.
  */
@@ -92,11 +93,35 @@ struct inject_call {
  * not an error of inject itself. tgid: its process (scratch space is chosen from its mappings: below the stack's red zone).
  */
 int warden_inject(struct session *s, pid_t tgid, pid_t tid, struct inject_call *calls, size_t n);
+/* What is asked of one frozen thread, and what it answers. */
+#define THREAD_LOOK_CALLS 4096
+struct thread_look {
+	pid_t tgid, tid;
+	uint64_t caught; /* signals that have handlers (SigCgt of its status) */
+	const struct inject_call *calls;
+	size_t n; /* at most THREAD_LOOK_CALLS */
+	const struct thread_state *state;
+	const struct inject_call *answers; /* the calls with their results */
+};
+/*
+ * warden_thread_state() and warden_inject() of many threads in one request; those of one process best follow each other.
+ * *ret_done: how many of them have been looked at, at least one: as many as there is room for. state and answers stay where
+ * they are until the next look.
+ */
+int warden_look(struct session *s, struct thread_look *looks, size_t n, size_t *ret_done);
 /*
  * Reads len bytes (at most 1 MiB) of a frozen process at addr, also where it has no access itself: since 6.12 a kernel
  * may leave that to the tracer (proc_mem.force_override=ptrace). One caller at a time. 0 or -errno recorded.
  */
 int warden_read(struct session *s, pid_t tgid, uint64_t addr, void *buf, size_t len);
+
+/*
+ * A frozen copy of the memory of a frozen process, as a child of it that never runs: *ret_pid, to be read like the process
+ * itself until the end.  -errno not recorded: a limit of processes or memory (-EAGAIN, -ENOMEM), nothing has happened then.
+ */
+int warden_copy(struct session *s, pid_t tgid, pid_t *ret_pid);
+/* Lets the tree run on; the copies stay until warden_commit() or warden_abort(). */
+int warden_thaw(struct session *s);
 
 /* As cr_core.undo: write-ahead undo record. */
 int warden_undo(struct session *s, uint32_t op, int fd, const char *text, int always);
@@ -146,7 +171,10 @@ int warden_release(struct session *s);
 
 /* ---- recovery ---- */
 
-/* `stasis recover`: replays journals in /run/stasis whose W is dead; prints each. Returns count or -errno. */
-int warden_recover(FILE *out);
+/*
+ * `stasis recover`: replays journals in /run/stasis whose W is dead; prints each. plugins: for the records that
+ * are theirs. Returns count or -errno.
+ */
+int warden_recover(struct plugins *plugins, FILE *out);
 
 #endif

@@ -3,11 +3,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <sys/auxv.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -165,6 +169,113 @@ static void test_run(void **state)
 	end_target(pid);
 }
 
+/* The vDSO that every process has: mappings and their contents are as before. */
+static void assert_untouched(pid_t pid, const struct buf *maps)
+{
+	_cleanup_buf_ struct buf now = { 0 };
+	_cleanup_fd_ int mem = -1;
+	char path[32], page[4 * PAGE_BYTES];
+	vma_list l = { 0 };
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	assert_int_equal(read_file(AT_FDCWD, path, &now), 0);
+	assert_string_equal(now.p, maps->p);
+	assert_int_equal(proc_parse_maps(now.p, now.len, &l), 0);
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	mem = open(path, O_RDONLY);
+	for (size_t i = 0; i < l.n; i++) {
+		size_t len = l.v[i].end - l.v[i].start;
+
+		if (strcmp(l.v[i].path, "[vdso]") != 0 || len > sizeof(page))
+			continue;
+		assert_int_equal(pread_full(mem, page, len, l.v[i].start), 0);
+		assert_memory_equal(page, (void *)getauxval(AT_SYSINFO_EHDR), len);
+	}
+	proc_vmas_free(&l);
+}
+
+/* Many calls of many threads in one request; calls that use the same bytes of the scratch area keep their order. */
+static void test_look(void **state)
+{
+	enum { MANY = 1200 };
+	_cleanup_free_ struct inject_call *c = xcalloc(MANY, sizeof(*c));
+	struct session *s = session_new(CR_MODE_DUMP, NULL);
+	_cleanup_buf_ struct buf maps = { 0 };
+	struct thread_look looks[3];
+	pid_t pid = start_target();
+	int_list tids = { 0 };
+	char path[32];
+	size_t done;
+
+	assert_int_equal(warden_start(s), 0);
+	assert_int_equal(warden_freeze(s, pid, NULL, 10), 0);
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	assert_int_equal(read_file(AT_FDCWD, path, &maps), 0);
+	assert_int_equal(proc_list_threads(pid, &tids), 0);
+	for (size_t i = 0; i < MANY; i++) {
+		c[i].nr = i % 2 ? SYS_gettid : SYS_rt_sigprocmask;
+		if (i % 2)
+			continue;
+		/* SIG_SETMASK from bytes of its own: the next call tells what this one has set */
+		c[i] = (struct inject_call){ .nr = SYS_rt_sigprocmask, .args = { SIG_BLOCK, 0, 8, 8 }, .ptrmask = 6, .in_len = 8,
+					     .in = { 1 }, .out_off = 8, .out_len = 8 };
+	}
+	for (size_t i = 0; i < 3; i++)
+		looks[i] = (struct thread_look){ .tgid = pid, .tid = tids.v[i], .calls = c, .n = MANY };
+	for (size_t i = 0; i < 3; i += done) {
+		assert_int_equal(warden_look(s, looks + i, 3 - i, &done), 0);
+		assert_true(done >= 1);
+		for (size_t k = i; k < i + done; k++) {
+			assert_true(looks[k].state->regs.gp.rip != 0);
+			for (size_t n = 0; n < MANY; n++)
+				assert_int_equal(looks[k].answers[n].ret, n % 2 ? tids.v[k] : 0);
+			assert_true(looks[k].answers[2].out[7] & 0x80); /* all are blocked */
+		}
+	}
+	assert_untouched(pid, &maps);
+	assert_int_equal(warden_look(s, &(struct thread_look){ .tgid = pid, .tid = getpid() }, 1, &done), -ESRCH);
+	vec_free(&tids);
+	session_free(s);
+	assert_true(runs_on());
+	end_target(pid);
+}
+
+/* Without a vDSO there is no place for code: each call by itself. */
+static void test_no_vdso(void **state)
+{
+	struct inject_call c[] = {
+		{ .nr = SYS_getpid },
+		{ .nr = SYS_write, .args = { -1ul, 0, 5 }, .ptrmask = 1 << 1, .in_len = 5, .in = "hello", .out_len = 5 },
+	};
+	struct session *s = session_new(CR_MODE_DUMP, NULL);
+	_cleanup_buf_ struct buf maps = { 0 };
+	vma_list l = { 0 };
+	pid_t pid;
+
+	assert_int_equal(read_file(AT_FDCWD, "/proc/self/maps", &maps), 0);
+	assert_int_equal(proc_parse_maps(maps.p, maps.len, &l), 0);
+	pid = fork();
+	if (pid == 0) {
+		for (size_t i = 0; i < l.n; i++)
+			if (strcmp(l.v[i].path, "[vdso]") == 0)
+				munmap((void *)l.v[i].start, l.v[i].end - l.v[i].start);
+		prctl(PR_SET_NAME, "no vdso");
+		for (;;)
+			pause();
+	}
+	while (state_of(pid, 0) != 'S')
+		usleep(1000);
+	assert_int_equal(warden_start(s), 0);
+	assert_int_equal(warden_freeze(s, pid, NULL, 10), 0);
+	assert_int_equal(warden_inject(s, pid, pid, c, 2), 0);
+	assert_int_equal(c[0].ret, pid);
+	assert_int_equal(c[1].ret, -EBADF);
+	assert_memory_equal(c[1].out, "hello", 5);
+	proc_vmas_free(&l);
+	session_free(s);
+	end_target(pid);
+}
+
 static void test_stop_and_kill(void **state)
 {
 	pid_t pid = start_target();
@@ -266,6 +377,31 @@ static bool file_holds(const char *name, const char *text)
 	return read_file(AT_FDCWD, in_dir(name), &b) == 0 && strcmp(b.p, text) == 0;
 }
 
+/* A socket whose options are changed, with the way back in the journal. */
+static int sock = -1;
+
+static int sock_option(int name)
+{
+	int v = -1;
+	socklen_t len = sizeof(v);
+
+	assert_int_equal(getsockopt(sock, SOL_SOCKET, name, &v, &len), 0);
+	return v;
+}
+
+static void change_socket(struct session *s)
+{
+	int one = 1;
+	char text[64];
+
+	if (sock < 0)
+		sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	snprintf(text, sizeof(text), "%d %d 0 %d %d 0", SOL_SOCKET, SO_KEEPALIVE, SOL_SOCKET, SO_OOBINLINE);
+	assert_int_equal(warden_undo(s, CR_UNDO_SOCKOPT, sock, text, 1), 0);
+	assert_int_equal(setsockopt(sock, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)), 0);
+	assert_int_equal(setsockopt(sock, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one)), 0);
+}
+
 static struct session *with_undo(void)
 {
 	struct session *s = session_new(CR_MODE_DUMP, NULL);
@@ -281,7 +417,9 @@ static struct session *with_undo(void)
 	assert_int_equal(warden_undo(s, CR_UNDO_UNLINK, -1, in_dir("d/a b%"), 0), 0);
 	assert_int_equal(warden_undo(s, CR_UNDO_UNLINK, at, "x", 0), 0);
 	assert_int_equal(warden_undo(s, CR_UNDO_WRITE, value, "old", 1), 0);
+	change_socket(s);
 	assert_int_equal(warden_undo(s, CR_UNDO_WRITE, -1, "/x", 1), -EINVAL);
+	assert_int_equal(warden_undo(s, CR_UNDO_SOCKOPT, -1, "1 9 0", 1), -EINVAL);
 	assert_int_equal(warden_undo(s, CR_UNDO_UNLINK, -1, "x", 1), -EINVAL);
 	return s;
 }
@@ -291,6 +429,8 @@ static void assert_undone(bool all)
 	assert_int_equal(access(in_dir("d"), F_OK), all ? -1 : 0);
 	assert_int_equal(access(in_dir("x"), F_OK), all ? -1 : 0);
 	assert_true(file_holds("value", "old"));
+	assert_int_equal(sock_option(SO_KEEPALIVE), 0);
+	assert_int_equal(sock_option(SO_OOBINLINE), 0);
 }
 
 static void test_undo(void **state)
@@ -304,6 +444,11 @@ static void test_undo(void **state)
 	assert_int_equal(warden_commit(s, WARDEN_RUN), 0);
 	assert_undone(false);
 	session_free(s);
+	/* a socket whose owner is killed dies as it is */
+	s = with_undo();
+	assert_int_equal(warden_commit(s, WARDEN_KILL), 0);
+	assert_int_equal(sock_option(SO_KEEPALIVE), 1);
+	session_free(s);
 }
 
 static void test_recover(void **state)
@@ -315,14 +460,14 @@ static void test_recover(void **state)
 	assert_int_equal(proc_list_children(getpid(), &children), 0);
 	assert_int_equal(children.n, 1);
 	assert_int_equal(warden_check(s), 0);
-	assert_true(warden_recover(out) >= 0); /* ours is in use */
+	assert_true(warden_recover(NULL, out) >= 0); /* ours is in use */
 	assert_true(file_holds("value", "new"));
 	kill(children.v[0], SIGKILL);
 	while (state_of(children.v[0], 0) != 'Z')
 		usleep(1000);
 	assert_int_equal(warden_check(s), -ECHILD);
 	assert_int_equal(access(in_dir("d"), F_OK), 0);
-	assert_true(warden_recover(out) >= 1);
+	assert_true(warden_recover(NULL, out) >= 1);
 	assert_undone(true);
 	session_free(s);
 	vec_free(&children);
@@ -341,10 +486,16 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_run),	 cmocka_unit_test(test_stop_and_kill), cmocka_unit_test(test_engine_killed),
+		cmocka_unit_test(test_look),	 cmocka_unit_test(test_no_vdso),
 		cmocka_unit_test(test_refusals), cmocka_unit_test(test_undo),	       cmocka_unit_test(test_recover),
 	};
 
 	log_init();
+	/* others may recover meanwhile, or end: journals of our own */
+	if (unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0) {
+		mkdir("/run/stasis", 0700);
+		mount("none", "/run/stasis", "tmpfs", 0, "mode=0700");
+	}
 	seen = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (seen == MAP_FAILED || !mkdtemp(dir))
 		return 1;

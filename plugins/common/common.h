@@ -79,6 +79,12 @@ int common_reopen(int fd, int flags);
  */
 int common_set_flags(struct cr_session *s, int fd, uint32_t flags);
 
+/*
+ * "--external file[MNT:INO]": how the user can leave this file to the restoring side, for refuse().  Memory of the
+ * session; NULL when its mount is not known.
+ */
+const char *common_external_remedy(struct cr_session *s, const struct cr_file_info *info);
+
 /* Same inode: device and number. */
 int common_same_inode(const struct stat *a, const struct stat *b);
 

@@ -31,6 +31,16 @@ int common_set_flags(struct cr_session *s, int fd, uint32_t flags)
 	return 0;
 }
 
+const char *common_external_remedy(struct cr_session *s, const struct cr_file_info *info)
+{
+	char text[96];
+
+	if (info->mnt_id < 0)
+		return NULL;
+	snprintf(text, sizeof(text), "--external file[%x:%lx]", info->mnt_id, (unsigned long)info->st.st_ino);
+	return common_strdup(s, text);
+}
+
 int common_same_inode(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;

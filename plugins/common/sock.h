@@ -57,5 +57,13 @@ struct sock_extra_image; /* memory of the session */
 int sock_extra_load(struct cr_session *s, const struct cr_img_type *type, struct sock_extra_image **ret);
 int sock_extra_restore(struct cr_session *s, const struct sock_extra_image *image, struct cr_file *f, int fd,
 		       const struct sock_extra *const *lists);
+/*
+ * The owner of a socket, which rules for routing and SO_REUSEPORT look at, goes to the same image.
+ * dump(): st is the socket's.  open(): any time.  0 or -errno recorded.
+ */
+int sock_owner_dump(struct cr_session *s, const struct cr_img_type *type, struct cr_file *f, const struct stat *st);
+int sock_owner_restore(struct cr_session *s, const struct sock_extra_image *image, struct cr_file *f, int fd);
+/* As sock_extra_restore() for SO_LOCK_FILTER, which it leaves out: when the socket has its filter. */
+int sock_lock_restore(struct cr_session *s, const struct sock_extra_image *image, struct cr_file *f, int fd);
 
 #endif

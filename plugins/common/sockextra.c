@@ -2,18 +2,43 @@
 /* sockextra.c: options that no message has a field for. See sock.h. */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sk-extra.pb-c.h"
 #include "sock.h"
 #include "util.h"
 
 #define VALUE_MAX 256
-#define LIST_MAX 64
+#define LIST_MAX 128
+
+/* Numbers that older headers lack. */
+#define OPT_SO_TXTIME 61
+#define OPT_SO_PREFER_BUSY_POLL 69
+#define OPT_SO_BUSY_POLL_BUDGET 70
+#define OPT_SO_TXREHASH 74
+#define OPT_SO_RCVMARK 75
+#define OPT_SO_RCVPRIORITY 82
+#define OPT_SO_TIMESTAMP_NEW 63
+#define OPT_SO_TIMESTAMPNS_NEW 64
+#define OPT_SO_TIMESTAMPING_NEW 65
 
 const struct sock_extra sock_extra_common[] = {
 	{ SOL_SOCKET, SO_TIMESTAMP, 4 },
 	{ SOL_SOCKET, SO_TIMESTAMPNS, 4 },
 	{ SOL_SOCKET, SO_TIMESTAMPING, 4 },
+	/* behind those of old: they tell in which form */
+	{ SOL_SOCKET, OPT_SO_TIMESTAMP_NEW, 4 },
+	{ SOL_SOCKET, OPT_SO_TIMESTAMPNS_NEW, 4 },
+	{ SOL_SOCKET, OPT_SO_TIMESTAMPING_NEW, 4 },
+	{ SOL_SOCKET, OPT_SO_TXTIME, 8 },
+	{ SOL_SOCKET, OPT_SO_PREFER_BUSY_POLL, 4 },
+	{ SOL_SOCKET, OPT_SO_BUSY_POLL_BUDGET, 4 },
+	{ SOL_SOCKET, OPT_SO_TXREHASH, 4 },
+	{ SOL_SOCKET, OPT_SO_RCVMARK, 4 },
+	{ SOL_SOCKET, OPT_SO_RCVPRIORITY, 4 },
+	{ SOL_SOCKET, SO_WIFI_STATUS, 4 },
+	{ SOL_SOCKET, SO_NOFCS, 4 },
+	{ SOL_SOCKET, SO_ZEROCOPY, 4 },
 	{ SOL_SOCKET, SO_RXQ_OVFL, 4 },
 	{ SOL_SOCKET, SO_BUSY_POLL, 4 },
 	{ SOL_SOCKET, SO_SELECT_ERR_QUEUE, 4 },
@@ -116,8 +141,13 @@ static int is_listed(const struct sock_extra *const *lists, const SkExtraOption 
 	return 0;
 }
 
-int sock_extra_restore(struct cr_session *s, const struct sock_extra_image *image, struct cr_file *f, int fd,
-		       const struct sock_extra *const *lists)
+static int is_lock(const SkExtraOption *o)
+{
+	return o->level == SOL_SOCKET && o->name == SO_LOCK_FILTER;
+}
+
+static int restore(struct cr_session *s, const struct sock_extra_image *image, struct cr_file *f, int fd,
+		   const struct sock_extra *const *lists, int lock)
 {
 	for (size_t i = 0; i < image->n; i++) {
 		const SkExtraEntry *e = image->v[i];
@@ -125,6 +155,8 @@ int sock_extra_restore(struct cr_session *s, const struct sock_extra_image *imag
 		for (size_t j = 0; e->id == s->core->file_id(f) && j < e->n_option; j++) {
 			const SkExtraOption *o = e->option[j];
 
+			if (is_lock(o) != lock)
+				continue;
 			if (!is_listed(lists, o))
 				return cr_fail(s, EPROTO, "the image sets option %u of level %u, which this version does not "
 					       "know", o->name, o->level);
@@ -132,6 +164,49 @@ int sock_extra_restore(struct cr_session *s, const struct sock_extra_image *imag
 				return cr_fail(s, errno, "setting option %u of level %u of a socket: %s", o->name, o->level,
 					       strerror(errno));
 		}
+	}
+	return 0;
+}
+
+int sock_extra_restore(struct cr_session *s, const struct sock_extra_image *image, struct cr_file *f, int fd,
+		       const struct sock_extra *const *lists)
+{
+	return restore(s, image, f, fd, lists, 0);
+}
+
+int sock_lock_restore(struct cr_session *s, const struct sock_extra_image *image, struct cr_file *f, int fd)
+{
+	static const struct sock_extra *const lists[] = { sock_extra_common, NULL };
+
+	return restore(s, image, f, fd, lists, 1);
+}
+
+int sock_owner_dump(struct cr_session *s, const struct cr_img_type *type, struct cr_file *f, const struct stat *st)
+{
+	SkExtraEntry e = SK_EXTRA_ENTRY__INIT;
+
+	if (!st->st_uid && !st->st_gid)
+		return 0;
+	e.id = s->core->file_id(f);
+	e.has_uid = e.has_gid = 1;
+	e.uid = st->st_uid;
+	e.gid = st->st_gid;
+	return common_append(s, type, CR_IMG_NO_ID, &e.base);
+}
+
+int sock_owner_restore(struct cr_session *s, const struct sock_extra_image *image, struct cr_file *f, int fd)
+{
+	for (size_t i = 0; i < image->n; i++) {
+		const SkExtraEntry *e = image->v[i];
+		struct stat st;
+
+		if (e->id != s->core->file_id(f) || !e->has_uid || !e->has_gid)
+			continue;
+		if (fstat(fd, &st) || (st.st_uid == e->uid && st.st_gid == e->gid))
+			continue;
+		if (fchown(fd, e->uid, e->gid))
+			return cr_fail(s, errno, "giving a socket to user %u, group %u (needs CAP_CHOWN): %s", e->uid, e->gid,
+				       strerror(errno));
 	}
 	return 0;
 }

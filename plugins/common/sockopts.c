@@ -12,6 +12,7 @@
 #include "util.h"
 
 #define OPT_SO_BUF_LOCK 72 /* Linux 5.14 */
+enum { LOCK_SNDBUF = 1, LOCK_RCVBUF = 2 };
 
 int sock_get_int(int fd, int level, int name)
 {
@@ -217,15 +218,23 @@ static int set_buffer(struct cr_session *s, int fd, uint32_t want, int name, int
 	return 0;
 }
 
+/* Setting a size locks it.  Where locks cannot be taken back (MPTCP), only those that were locked are set. */
+static int can_unlock(int fd)
+{
+	int now = sock_get_int(fd, SOL_SOCKET, OPT_SO_BUF_LOCK);
+
+	return !setsockopt(fd, SOL_SOCKET, OPT_SO_BUF_LOCK, &now, sizeof(now)) || errno != EOPNOTSUPP;
+}
+
 int sock_buffers_restore(struct cr_session *s, int fd, const SkOptsEntry *e)
 {
-	int err = set_buffer(s, fd, e->so_sndbuf, SO_SNDBUF, SO_SNDBUFFORCE, "SO_SNDBUF");
-	int lock = e->so_buf_lock;
+	int lock = e->so_buf_lock, any = !e->has_so_buf_lock || can_unlock(fd), err = 0;
 
-	if (!err)
+	if (any || lock & LOCK_SNDBUF)
+		err = set_buffer(s, fd, e->so_sndbuf, SO_SNDBUF, SO_SNDBUFFORCE, "SO_SNDBUF");
+	if (!err && (any || lock & LOCK_RCVBUF))
 		err = set_buffer(s, fd, e->so_rcvbuf, SO_RCVBUF, SO_RCVBUFFORCE, "SO_RCVBUF");
-	/* setting a size has locked it */
-	if (!err && e->has_so_buf_lock && sock_get_int(fd, SOL_SOCKET, OPT_SO_BUF_LOCK) != lock)
+	if (!err && any && e->has_so_buf_lock && sock_get_int(fd, SOL_SOCKET, OPT_SO_BUF_LOCK) != lock)
 		err = sock_set_int(s, fd, SOL_SOCKET, OPT_SO_BUF_LOCK, lock, "SO_BUF_LOCK");
 	return err;
 }

@@ -39,6 +39,9 @@ struct cr_file *epoll_plain_target(struct cr_session *s, struct cr_file *f, uint
  */
 int epoll_resolve(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info);
 
+/* order.c: sets the targets of those entries that need no kcmp(2), the rest stays NULL. For long lists. */
+void epoll_guess_targets(struct cr_session *s, struct cr_file *f, struct epoll *ep);
+
 /* Restore: queues the epoll_ctl(2) calls of f in the tasks. 0 or -errno recorded. */
 int epoll_plan(struct cr_session *s, struct cr_file *f);
 

@@ -22,6 +22,8 @@
 
 #include "util.h"
 
+#define EXACT_LIMIT 1000 /* entries that the kernel is asked about one by one */
+
 struct search {
 	struct cr_session *s;
 	struct cr_file *f;
@@ -179,10 +181,14 @@ int epoll_resolve(struct cr_session *s, struct cr_file *f, int lfd, const struct
 		return 0;
 	ret = 0;
 	q.slot.efd = lfd;
+	if (ep->n > EXACT_LIMIT)
+		epoll_guess_targets(s, f, ep);
 	for (size_t i = 0; i < ep->n; i++) {
 		struct watch *w = &ep->watches[i];
 		int err;
 
+		if (w->target)
+			continue;
 		q.slot.tfd = w->tfd;
 		q.slot.toff = 0;
 		/* entries are sorted by file, not by number; equal numbers are rare */

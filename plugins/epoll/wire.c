@@ -83,12 +83,18 @@ static int choose_task(struct cr_session *s, struct cr_file *f, struct call *c)
 	return 0;
 }
 
-static int queue(struct cr_session *s, struct cr_task *t, long nr, uint32_t want, struct cr_arg a,
-		 struct cr_arg b, struct cr_arg c, struct cr_arg d)
+static int queue_at(struct cr_session *s, struct cr_task *t, uint32_t stage, long nr, uint32_t want, struct cr_arg a,
+		    struct cr_arg b, struct cr_arg c, struct cr_arg d)
 {
 	const struct cr_arg args[6] = { a, b, c, d };
 
-	return s->core->plan_syscall(s, t, CR_STAGE_WIRE, nr, args, want);
+	return s->core->plan_syscall(s, t, stage, nr, args, want);
+}
+
+static int queue(struct cr_session *s, struct cr_task *t, long nr, uint32_t want, struct cr_arg a,
+		 struct cr_arg b, struct cr_arg c, struct cr_arg d)
+{
+	return queue_at(s, t, CR_STAGE_WIRE, nr, want, a, b, c, d);
 }
 
 #define IMM(v) ((struct cr_arg)CR_IMM(v))
@@ -123,12 +129,33 @@ static int queue_disarm(struct cr_session *s, struct cr_file *f, const struct ca
 	return queue(s, c->task, SYS_epoll_wait, CR_WANT_ANY, FILE_ARG(f), IMM(event), IMM(1), IMM(0));
 }
 
+static int is_own(struct cr_session *s, const struct cr_file *f)
+{
+	return CR_HAS(s->core, file_own) && s->core->file_own(f);
+}
+
+/* The target comes into being at CR_STAGE_OWN, when the epoll has the task's own number only. */
+static int queue_own(struct cr_session *s, struct cr_file *f, const struct call *c, uint64_t event)
+{
+	struct cr_task *t;
+	int fd;
+
+	for (size_t i = 0; !c->lent && !s->core->file_slot(s, f, i, &t, &fd); i++)
+		if (t == c->task)
+			return queue_at(s, t, CR_STAGE_OWN, SYS_epoll_ctl, CR_WANT_ZERO, IMM(fd), IMM(EPOLL_CTL_ADD),
+					IMM(c->w->tfd), IMM(event));
+	return cr_fail(s, EOPNOTSUPP, "epoll %u watches file %u, which only its own task can make, and that has no descriptor "
+		       "of the epoll", s->core->file_id(f), s->core->file_id(c->w->target));
+}
+
 static int queue_call(struct cr_session *s, struct cr_file *f, const struct call *c, int alone)
 {
 	struct epoll_event ev = { .events = c->w->events, .data.u64 = c->w->data };
 	uint64_t addr;
 	int err = s->core->plan_data(s, c->task, &ev, sizeof(ev), &addr);
 
+	if (!err && is_own(s, c->w->target))
+		return queue_own(s, f, c, addr);
 	if (!err)
 		err = queue_add(s, f, c, addr);
 	if (!err)

@@ -25,17 +25,6 @@ static int leads_to(const char *path, const struct stat *st)
 	return path[0] == '/' && lstat(path, &now) == 0 && common_same_inode(&now, st);
 }
 
-/* "external file[..]": how the user can leave this file to the restoring side. */
-static const char *external_remedy(struct cr_session *s, const struct cr_file_info *info, const struct stat *st)
-{
-	char text[96];
-
-	if (info->mnt_id < 0)
-		return NULL;
-	snprintf(text, sizeof(text), "--external file[%x:%lx]", info->mnt_id, (unsigned long)st->st_ino);
-	return common_strdup(s, text);
-}
-
 /*
  * A file of /proc/PID where PID is a process of the tree: at restore files are opened before
  * any process exists.  The root of a proc mount is inode 1; the component behind it counts.
@@ -77,13 +66,13 @@ static int nfs_renamed(const struct cr_file_info *info, const char *name)
 	return info->fs_magic == NFS_SUPER_MAGIC && strncmp(strrchr(name, '/'), "/.nfs", 5) == 0;
 }
 
-static int lost(struct cr_session *s, const struct cr_file_info *info, const struct stat *st)
+static int lost(struct cr_session *s, const struct cr_file_info *info)
 {
 	struct stat now;
 	const char *what = lstat(info->link, &now) == 0 ? "leads to another file (is something mounted over it?)" :
 							  "does not lead to it";
 
-	return cr_refuse(s, external_remedy(s, info, st), "the name %s of the open file %s",
+	return cr_refuse(s, common_external_remedy(s, info), "the name %s of the open file %s",
 			 common_quote(s, info->link), what);
 }
 
@@ -98,7 +87,7 @@ static int locate(struct cr_session *s, int lfd, const struct cr_file_info *info
 	w.name = name;
 	if (!leads_to(name, &w.st)) {
 		if (name[0] != '/' || len <= cut || strcmp(name + len - cut, DELETED))
-			return lost(s, info, &w.st);
+			return lost(s, info);
 		name[len - cut] = 0;
 		if (!leads_to(name, &w.st))
 			w.life = S_ISDIR(w.st.st_mode) || !w.st.st_nlink ? REG_GHOST : REG_LINK;
@@ -142,7 +131,7 @@ static int check_device(struct cr_session *s, const struct cr_file_info *info)
 		return 0;
 	if ((info->flags & O_PATH) || is_stateless_device(info))
 		return 0;
-	return cr_refuse(s, external_remedy(s, info, &info->st), "%s %u:%u %s: no plugin claims it",
+	return cr_refuse(s, common_external_remedy(s, info), "%s %u:%u %s: no plugin claims it",
 			 S_ISBLK(info->st.st_mode) ? "block device" : "device", major(info->st.st_rdev),
 			 minor(info->st.st_rdev), common_quote(s, info->link));
 }

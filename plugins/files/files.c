@@ -127,6 +127,9 @@ static const struct cr_plugin plugin = {
 	.stage = reg_stage,
 	.restored = reg_restored,
 	.done = remap_done,
+	.caps = (const char *const[]){ "CAP_DAC_OVERRIDE: files that the user of stasis may not open",
+				      "CAP_CHOWN: deleted files of another user",
+				      "CAP_FOWNER: modes of deleted files of another user", NULL },
 };
 
 CR_PLUGIN_REGISTER(plugin);

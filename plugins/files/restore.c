@@ -143,7 +143,8 @@ static int cannot_open(struct cr_session *s, const RegFileEntry *e, int err)
 	if (err == ENOENT || err == ENOTDIR)
 		return cr_fail(s, err, "the file %s is missing: put it back, or pass another one with --inherit-fd "
 				       "fd[N]:%s", name, name + (name[0] == '/'));
-	return cr_fail(s, err, "opening %s: %s", name, strerror(err));
+	return cr_fail(s, err, "opening %s: %s%s", name, strerror(err),
+		       err == EACCES ? " (needs CAP_DAC_OVERRIDE, or a mode that lets this user in)" : "");
 }
 
 /* A FIFO opens at once while both of its ends are held. */

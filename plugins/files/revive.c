@@ -172,10 +172,10 @@ static int set_attributes(struct cr_session *s, int fd, const GhostFileEntry *e)
 		times[1] = (struct timespec){ e->mtim->tv_sec, e->mtim->tv_usec % 1000000 * 1000 };
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
 	if (fchownat(fd, "", e->uid, e->gid, AT_EMPTY_PATH))
-		return cr_fail(s, errno, "giving a file that is made again to %u:%u: %s", e->uid, e->gid,
+		return cr_fail(s, errno, "giving a file that is made again to %u:%u (needs CAP_CHOWN): %s", e->uid, e->gid,
 			       strerror(errno));
 	if (!S_ISLNK(e->mode) && chmod(self, e->mode & 07777))
-		return cr_fail(s, errno, "setting mode %o of a file that is made again: %s", e->mode & 07777,
+		return cr_fail(s, errno, "setting mode %o of a file that is made again (needs CAP_FOWNER): %s", e->mode & 07777,
 			       strerror(errno));
 	/* a descriptor of the link itself needs AT_EMPTY_PATH, Linux 5.8 */
 	if (S_ISLNK(e->mode) ? utimensat(fd, "", times, AT_EMPTY_PATH) : utimensat(AT_FDCWD, self, times, 0))

@@ -16,6 +16,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "dgram.h"
+#include "lock.h"
+#include "tcp.h"
 #include "util.h"
 
 static uint32_t *addr_words(struct cr_session *s, const union addr *a, size_t *ret_n)
@@ -56,15 +59,6 @@ static void dump_shutdown(int fd, InetSkEntry *e)
 	e->shutdown = p.revents & POLLHUP ? SK_SHUTDOWN__BOTH : SK_SHUTDOWN__READ;
 }
 
-static void warn_queue(struct cr_session *s, int fd, const struct facts *k)
-{
-	int n = 0;
-
-	if (k->type != SOCK_STREAM && !ioctl(fd, SIOCINQ, &n) && n > 0)
-		cr_warn(s, "datagrams that the %s socket %s has received and not read are not kept",
-			inet_proto_name(k->type, k->proto), inet_addr_text(s, &k->src));
-}
-
 static void encode(struct cr_session *s, const struct facts *k, InetSkEntry *e)
 {
 	e->family = k->family;
@@ -78,6 +72,17 @@ static void encode(struct cr_session *s, const struct facts *k, InetSkEntry *e)
 	e->dst_addr = addr_words(s, &k->dst, &e->n_dst_addr);
 }
 
+/* The end for reading of a connection that the program has shut down itself; all else is told by the state. */
+static void dump_tcp_shutdown(int fd, const struct facts *k, InetSkEntry *e)
+{
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+
+	if (tcp_got_fin(k->state) || poll(&p, 1, 0) <= 0 || !(p.revents & POLLRDHUP))
+		return;
+	e->has_shutdown = 1;
+	e->shutdown = SK_SHUTDOWN__READ;
+}
+
 /* --tcp-close: what is left of a connection is a socket without one. */
 static void forget_connection(struct facts *k)
 {
@@ -87,19 +92,42 @@ static void forget_connection(struct facts *k)
 	k->src.any.sa_family = k->dst.any.sa_family = k->family;
 }
 
+/* What becomes of a TCP socket that is connected, or about to be: k as the image shall have it.  1: its connection is kept. */
+static int choose_connection(struct cr_session *s, struct facts *k)
+{
+	/* check() has seen to it that the user wants it */
+	if (s->core->option_flag(s, "tcp-close")) {
+		forget_connection(k);
+		return 0;
+	}
+	if (tcp_is_connected(k->state))
+		return 1;
+	if (k->state != TCP_ST_SYN_SENT)
+		forget_connection(k);
+	return 0;
+}
+
 int inet_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info)
 {
 	InetSkEntry e = INET_SK_ENTRY__INIT;
 	SkOptsEntry opts;
 	struct facts k;
 	FownEntry fown;
-	int err = inet_facts(lfd, &k);
+	int err = inet_facts(lfd, &k), keep = 0;
 
 	if (err < 0)
 		return cr_fail(s, -err, "asking the socket for its addresses: %s", strerror(-err));
-	if (inet_is_tcp(k.type, k.proto) && k.state != SK_LISTEN && k.state != SK_CLOSE)
-		forget_connection(&k); /* check() has seen to it that the user wants it */
-	warn_queue(s, lfd, &k);
+	if (inet_is_tcp(k.type, k.proto) && k.state == SK_CLOSE) {
+		tcp_closed_mark(s, f, lfd, &k);
+	} else if (inet_is_tcp(k.type, k.proto) && k.state != SK_LISTEN) {
+		keep = choose_connection(s, &k);
+		err = keep ? lock_dump(s) : 0; /* of one that is dropped the other side shall hear */
+	}
+	if (err < 0)
+		return err;
+	err = inet_queue_dump(s, f, lfd, &k);
+	if (err < 0)
+		return err;
 	err = sock_opts_dump(s, lfd, &opts);
 	if (err < 0)
 		return err;
@@ -112,6 +140,14 @@ int inet_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_
 	encode(s, &k, &e);
 	dump_scope(s, &k, &e);
 	dump_shutdown(lfd, &e);
+	if (keep)
+		dump_tcp_shutdown(lfd, &k, &e);
 	err = inet_opts_dump(s, f, lfd, &k, &e);
+	if (!err)
+		err = members_dump(s, f, lfd, &k);
+	if (!err)
+		err = sock_owner_dump(s, &inet_img_extra, f, &info->st);
+	if (!err && keep)
+		err = tcp_dump(s, f, lfd, &k, info->st.st_ino);
 	return err < 0 ? err : common_emit_msg(s, f, &e);
 }

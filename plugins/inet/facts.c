@@ -5,10 +5,10 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "tcp.h"
 #include "util.h"
 
 int inet_is_tcp(int type, int proto)
@@ -20,10 +20,13 @@ static int tcp_facts(int fd, struct facts *k)
 {
 	struct tcp_info ti = { 0 };
 	socklen_t len = sizeof(ti);
+	struct stat st;
 
 	if (getsockopt(fd, SOL_TCP, TCP_INFO, &ti, &len))
 		return -errno;
 	k->state = ti.tcpi_state;
+	if (k->state == TCP_ST_SYN_SENT && !fstat(fd, &st))
+		proc_net_peer(k->family, st.st_ino, &k->dst); /* getpeername(2) does not tell it yet */
 	if (k->state == SK_LISTEN) { /* where these fields have another meaning */
 		k->waiting = ti.tcpi_unacked;
 		k->backlog = ti.tcpi_sacked;

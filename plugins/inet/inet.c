@@ -3,7 +3,7 @@
  * inet.c: sockets of IPv4 and IPv6.
  *
  * Listening TCP sockets, TCP sockets without a connection, UDP, ping and raw sockets
- * are kept.  A TCP connection is not: the other side would not know of it; the user
+ * are kept.  A TCP connection is so if the user wants it (--tcp-established); else he
  * may ask for an unconnected socket in its place (--tcp-close).
  */
 #include "inet.h"
@@ -12,7 +12,17 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "dgram.h"
+#include "lock.h"
+#include "tcp.h"
 #include "util.h"
+
+int inet_is_ours(struct cr_session *s, const struct cr_file *f)
+{
+	const char *kind = s->core->file_kind(f);
+
+	return kind && !strcmp(kind, "inet");
+}
 
 static int inet_match(const struct cr_file_info *info)
 {
@@ -31,20 +41,27 @@ static int is_known(const struct facts *k)
 	       k->proto == IPPROTO_ICMPV6;
 }
 
-static int check_tcp(struct cr_session *s, const struct facts *k)
+/* Connections that the program has not accepted. */
+static int check_listener(struct cr_session *s, const struct facts *k)
 {
-	const char *name = inet_proto_name(k->type, k->proto);
+	const char *name = inet_proto_name(k->type, k->proto), *src = inet_addr_text(s, &k->src);
+	uint32_t half;
 
-	if (k->state == SK_LISTEN) {
-		if (!k->waiting || s->core->option_flag(s, "skip-in-flight"))
-			return 0;
-		return cr_refuse(s, "--skip-in-flight, which drops them", "%u connections to the %s socket %s wait to be "
-				 "accepted", k->waiting, name, inet_addr_text(s, &k->src));
-	}
-	if (k->state == SK_CLOSE || s->core->option_flag(s, "tcp-close"))
+	if (s->core->option_flag(s, "skip-in-flight"))
 		return 0;
-	return cr_refuse(s, "--tcp-close, which drops the connection, or close it first", "connected %s socket %s -> %s", name,
-			 inet_addr_text(s, &k->src), inet_addr_text(s, &k->dst));
+	half = proc_net_half_open(&k->src);
+	if (half)
+		cr_refuse(s, "--skip-in-flight, which drops them", "%u connections to the %s socket %s are half open (SYN_RECV)",
+			  half, name, src);
+	return k->waiting ? cr_refuse(s, "--skip-in-flight, which drops them", "%u connections to the %s socket %s wait to be "
+				      "accepted", k->waiting, name, src) : half ? -EOPNOTSUPP : 0;
+}
+
+static int check_tcp(struct cr_session *s, int lfd, const struct facts *k)
+{
+	if (k->state == SK_CLOSE)
+		return 0;
+	return k->state == SK_LISTEN ? check_listener(s, k) : tcp_check(s, lfd, k);
 }
 
 static int inet_check(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info)
@@ -63,12 +80,52 @@ static int inet_check(struct cr_session *s, struct cr_file *f, int lfd, const st
 	if (sock_in_other_netns(lfd))
 		return cr_refuse(s, NULL, "%s socket %s belongs to another network namespace",
 				 inet_proto_name(k.type, k.proto), inet_addr_text(s, &k.src));
-	return inet_is_tcp(k.type, k.proto) ? check_tcp(s, &k) : 0;
+	return inet_is_tcp(k.type, k.proto) ? check_tcp(s, lfd, &k) : 0;
 }
 
 static int inet_stage(struct cr_session *s)
 {
-	return sock_extra_load(s, &inet_img_extra, &inet_state(s)->extra);
+	int err = lock_options(s);
+
+	if (!err)
+		err = lock_load(s);
+	if (!err)
+		err = dgram_load(s);
+	if (!err)
+		err = inet_map_stage(s);
+	return err ? err : sock_extra_load(s, &inet_img_extra, &inet_state(s)->extra);
+}
+
+static int inet_prepare(struct cr_session *s)
+{
+	int err = lock_options(s);
+
+	return err ? err : dgram_options(s);
+}
+
+static int inet_dump_late(struct cr_session *s)
+{
+	int err = tcp_dump_late(s);
+
+	queue_dump_late(s);
+	if (!err)
+		err = tcp_closed_dump(s);
+	return err ? err : lock_seal(s);
+}
+
+/* Packets pass before repair mode ends, which may send some. */
+static int inet_resume(struct cr_session *s)
+{
+	int err = lock_resume(s);
+
+	return err ? err : tcp_restored(s);
+}
+
+static void inet_done(struct cr_session *s, int error)
+{
+	tcp_done(s, error);
+	lock_done(s);
+	dgram_done(s);
 }
 
 static const struct cr_option option_tcp_close = {
@@ -76,7 +133,22 @@ static const struct cr_option option_tcp_close = {
 	.name = "tcp-close",
 	.rpc_field = "tcp_close",
 	.kind = CR_OPT_FLAG,
-	.help = "Make an unconnected socket of every connected TCP socket.",
+	.help = "Make an unconnected socket of every connected TCP socket; goes before --tcp-established.",
+};
+static const struct cr_option option_tcp_established = {
+	.size = sizeof(struct cr_option),
+	.name = "tcp-established",
+	.rpc_field = "tcp_established",
+	.kind = CR_OPT_FLAG,
+	.help = "Keep TCP connections.",
+};
+static const struct cr_option option_map_ip = {
+	.size = sizeof(struct cr_option),
+	.name = "map-ip",
+	.kind = CR_OPT_LIST,
+	.modes = 1 << CR_MODE_RESTORE | 1 << CR_MODE_CHECK,
+	.arg = "OLD=NEW",
+	.help = "Sockets get the address NEW where they, or their other side, had OLD.",
 };
 static const struct cr_option option_skip = {
 	.size = sizeof(struct cr_option),
@@ -100,10 +172,13 @@ static const struct cr_file_kind inet_kind = {
 	.open = inet_open,
 	.wire = inet_wire,
 	.inherit_key = inet_key,
+	.check_image = inet_check_image,
 };
 static const struct cr_file_kind *const inet_kinds[] = { &inet_kind, NULL };
-static const struct cr_option *const inet_options[] = { &option_tcp_close, &option_skip, NULL };
-static const struct cr_img_type *const inet_images[] = { &inet_img_extra, NULL };
+static const struct cr_option *const inet_options[] = { &option_tcp_established, &option_tcp_close, &option_skip,
+							 &option_map_ip, &inet_option_lock, &inet_option_cork, NULL };
+static const struct cr_img_type *const inet_images[] = { &inet_img_stream, &inet_img_closed, &inet_img_extra, &inet_img_lock,
+							 &inet_img_dgrams, &inet_img_members, NULL };
 static const char *const inet_externals[] = { "socket[", NULL };
 
 static const struct cr_plugin inet_plugin = {
@@ -116,6 +191,15 @@ static const struct cr_plugin inet_plugin = {
 	.files = inet_kinds,
 	.images = inet_images,
 	.externals = inet_externals,
+	.prepare = inet_prepare,
+	.dump_late = inet_dump_late,
 	.stage = inet_stage,
+	.done = inet_done,
+	.resume = inet_resume,
+	.undo = lock_undo,
+	.caps = (const char *const[]){ "CAP_NET_ADMIN: TCP connections, locking them, socket options beyond the limits",
+				      "CAP_NET_RAW: half closed connections, datagrams that wait",
+				      "CAP_NET_BIND_SERVICE: ports below net.ipv4.ip_unprivileged_port_start",
+				      "CAP_CHOWN: sockets of another user", NULL },
 };
 CR_PLUGIN_REGISTER(inet_plugin);

@@ -5,11 +5,11 @@
 #include <errno.h>
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
-#include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tcp.h"
 #include "util.h"
 
 /* Numbers that older headers lack. */
@@ -18,6 +18,16 @@
 #define OPT_ICMPV6_FILTER 1
 #define OPT_UDP_GRO 104
 #define OPT_UDP_SEGMENT 103
+#define OPT_IP_RECVERR_RFC4884 26
+#define OPT_IPV6_ROUTER_ALERT_ISOLATE 30
+#define OPT_IPV6_RECVERR_RFC4884 31
+#define OPT_IPV6_RECVORIGDSTADDR 74
+#define OPT_IPV6_UNICAST_IF 76
+#define OPT_IPV6_RECVFRAGSIZE 77
+#define OPT_IPV6_FLOWINFO 11
+#define OPT_IPV6_FLOWINFO_SEND 33
+#define UDPLITE_SEND_COVERAGE 10
+#define UDPLITE_RECV_COVERAGE 11
 
 const struct cr_img_type inet_img_extra = { sizeof(inet_img_extra), "x-inet-options", 0x58494e4f, 0 };
 
@@ -27,6 +37,8 @@ static const struct sock_extra extra_multicast[] = {
 	{ SOL_IP, IP_MULTICAST_LOOP, 4 },
 	{ SOL_IP, IP_MULTICAST_IF, 4 },
 	{ SOL_IP, IP_MULTICAST_ALL, 4 },
+	{ SOL_IP, IP_OPTIONS, 40 },
+	{ SOL_IP, IP_UNICAST_IF, 4 },
 	{ SOL_IPV6, IPV6_MULTICAST_HOPS, 4 },
 	{ SOL_IPV6, IPV6_MULTICAST_LOOP, 4 },
 	{ SOL_IPV6, IPV6_MULTICAST_IF, 4 },
@@ -45,6 +57,9 @@ static const struct sock_extra extra_ip[] = {
 	{ SOL_IP, IP_TRANSPARENT, 4 },
 	{ SOL_IP, IP_BIND_ADDRESS_NO_PORT, 4 },
 	{ SOL_IP, IP_CHECKSUM, 4 },
+	{ SOL_IP, IP_PASSSEC, 4 },
+	{ SOL_IP, IP_RECVFRAGSIZE, 4 },
+	{ SOL_IP, OPT_IP_RECVERR_RFC4884, 4 },
 	{ SOL_IP, OPT_IP_LOCAL_PORT_RANGE, 4 },
 	{ 0, 0, 0 },
 };
@@ -60,6 +75,30 @@ static const struct sock_extra extra_ip6[] = {
 	{ SOL_IPV6, IPV6_MINHOPCOUNT, 4 },
 	{ SOL_IPV6, IPV6_AUTOFLOWLABEL, 4 },
 	{ SOL_IPV6, IPV6_ADDR_PREFERENCES, 4 },
+	{ SOL_IPV6, IPV6_RECVRTHDR, 4 },
+	{ SOL_IPV6, IPV6_RECVHOPOPTS, 4 },
+	{ SOL_IPV6, IPV6_RECVDSTOPTS, 4 },
+	{ SOL_IPV6, IPV6_RECVPATHMTU, 4 },
+	{ SOL_IPV6, IPV6_2292PKTINFO, 4 },
+	{ SOL_IPV6, IPV6_2292HOPOPTS, 4 },
+	{ SOL_IPV6, IPV6_2292DSTOPTS, 4 },
+	{ SOL_IPV6, IPV6_2292RTHDR, 4 },
+	{ SOL_IPV6, IPV6_2292HOPLIMIT, 4 },
+	{ SOL_IPV6, OPT_IPV6_FLOWINFO, 4 },
+	{ SOL_IPV6, OPT_IPV6_FLOWINFO_SEND, 4 },
+	{ SOL_IPV6, OPT_IPV6_ROUTER_ALERT_ISOLATE, 4 },
+	{ SOL_IPV6, OPT_IPV6_RECVERR_RFC4884, 4 },
+	{ SOL_IPV6, OPT_IPV6_RECVORIGDSTADDR, 4 },
+	{ SOL_IPV6, OPT_IPV6_UNICAST_IF, 4 },
+	{ SOL_IPV6, OPT_IPV6_RECVFRAGSIZE, 4 },
+	/* headers that every packet gets */
+	{ SOL_IPV6, IPV6_HOPOPTS, 256 },
+	{ SOL_IPV6, IPV6_RTHDRDSTOPTS, 256 },
+	{ SOL_IPV6, IPV6_RTHDR, 256 },
+	{ SOL_IPV6, IPV6_DSTOPTS, 256 },
+	/* for addresses of IPv4 */
+	{ SOL_IP, IP_TOS, 4 },
+	{ SOL_IP, IP_TTL, 4 },
 	{ 0, 0, 0 },
 };
 static const struct sock_extra extra_tcp[] = {
@@ -69,12 +108,22 @@ static const struct sock_extra extra_tcp[] = {
 	{ SOL_TCP, TCP_LINGER2, 4 },
 	{ SOL_TCP, TCP_DEFER_ACCEPT, 4 },
 	{ SOL_TCP, TCP_FASTOPEN, 4 },
-	{ SOL_TCP, TCP_FASTOPEN_CONNECT, 4 },
 	{ SOL_TCP, TCP_FASTOPEN_NO_COOKIE, 4 },
 	{ SOL_TCP, TCP_NOTSENT_LOWAT, 4 },
 	{ SOL_TCP, TCP_THIN_LINEAR_TIMEOUTS, 4 },
 	{ SOL_TCP, TCP_SAVE_SYN, 4 },
 	{ SOL_TCP, TCP_INQ, 4 },
+	{ SOL_TCP, TCP_WINDOW_CLAMP, 4 },
+	{ SOL_SOCKET, SO_PEEK_OFF, 4 },
+	{ 0, 0, 0 },
+};
+/* of a connection it means nothing any more, and would put off the connect(2) in repair mode */
+static const struct sock_extra extra_unconnected[] = {
+	{ SOL_TCP, TCP_FASTOPEN_CONNECT, 4 },
+	{ 0, 0, 0 },
+};
+static const struct sock_extra extra_connected[] = {
+	{ SOL_TCP, TCP_QUICKACK, 4 },
 	{ 0, 0, 0 },
 };
 /* of a connection it tells what is in use, not what was set */
@@ -85,6 +134,12 @@ static const struct sock_extra extra_mss[] = {
 static const struct sock_extra extra_udp[] = {
 	{ SOL_UDP, OPT_UDP_SEGMENT, 4 },
 	{ SOL_UDP, OPT_UDP_GRO, 4 },
+	{ SOL_SOCKET, SO_PEEK_OFF, 4 },
+	{ SOL_UDP, UDP_ENCAP, 4 },
+	{ SOL_UDP, UDP_NO_CHECK6_TX, 4 },
+	{ SOL_UDP, UDP_NO_CHECK6_RX, 4 },
+	{ IPPROTO_UDPLITE, UDPLITE_SEND_COVERAGE, 4 },
+	{ IPPROTO_UDPLITE, UDPLITE_RECV_COVERAGE, 4 },
 	{ 0, 0, 0 },
 };
 static const struct sock_extra extra_raw6[] = {
@@ -107,12 +162,14 @@ static void choose_lists(int family, int type, int proto, uint32_t state, const 
 		ret[n++] = extra_multicast;
 	if (inet_is_tcp(type, proto) && state == SK_LISTEN)
 		ret[n++] = extra_mss;
-	if (inet_is_tcp(type, proto))
+	if (inet_is_tcp(type, proto)) {
 		ret[n++] = extra_tcp;
-	else if (type == SOCK_DGRAM)
+		ret[n++] = tcp_is_connected(state) ? extra_connected : extra_unconnected;
+	} else if (type == SOCK_DGRAM) {
 		ret[n++] = extra_udp;
-	else if (type == SOCK_RAW && family == AF_INET6)
+	} else if (type == SOCK_RAW && family == AF_INET6) {
 		ret[n++] = extra_raw6;
+	}
 	ret[n] = NULL;
 }
 
@@ -120,7 +177,7 @@ static int dump_extra(struct cr_session *s, struct cr_file *f, int fd, const str
 {
 	_cleanup_fd_ int fresh = socket(k->family, k->type | SOCK_CLOEXEC, k->proto);
 	const struct sock_extra *lists[MAX_LISTS];
-	struct sock_extra all[64] = { 0 };
+	struct sock_extra all[128] = { 0 };
 	size_t n = 0;
 
 	if (fresh < 0)

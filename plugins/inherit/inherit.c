@@ -9,7 +9,7 @@
  * own plugin could restore.
  *
  * Keys are compared in one spelling (canonical()): "pipe:[12]" and "pipe[12]" are the same, and so
- * are "/tmp/log" and "tmp/log", "tty[8800:1A]" and "tty[8800:1a]".
+ * are "/tmp/log" and "tmp/log", "tty[8800:1A]" and "tty[8800:1a]", "unix[12]" and "socket:[12]".
  */
 #include <ctype.h>
 #include <errno.h>
@@ -80,7 +80,10 @@ static const char *canonical(struct cr_session *s, const char *key)
 	inner = key + word + (key[word] == ':');
 	if (!word || *inner != '[' || key[len - 1] != ']')
 		return strcpy(out, key + strspn(key, "/"));
-	if (two_hex(inner + 1, &a, &b))
+	/* --external unix[12] is the name that the dump had for it */
+	if (word == 4 && !strncmp(key, "unix", 4))
+		sprintf(out, "socket%s", inner);
+	else if (two_hex(inner + 1, &a, &b))
 		sprintf(out, "%.*s[%llx:%llx]", (int)word, key, (unsigned long long)a, (unsigned long long)b);
 	else
 		sprintf(out, "%.*s%s", (int)word, key, inner);

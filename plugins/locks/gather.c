@@ -50,9 +50,6 @@ static int add_lock(struct cr_session *s, struct cr_file *f, const struct lock *
 		return cr_refuse(s, "let it be received first",
 				 "%s holds %s, but its only descriptor is on its way through a socket", name,
 				 lock_text(l, text, sizeof(text)));
-	if (l->breaking)
-		return cr_refuse(s, "try again when it has been given up",
-				 "pid %d fd %d %s: somebody else waits for its lease", s->core->task_pid(t), fd, name);
 	if (l->kind != LOCK_KIND_POSIX)
 		pick_slot(s, f, l->pid, &locks_get(s)->held.v[locks_get(s)->held.n - 1]);
 	return 0;
@@ -152,12 +149,14 @@ int locks_write(struct cr_session *s)
 		int err;
 
 		e.flag = h->lock.kind;
-		e.type = h->lock.type;
+		e.type = h->lock.breaking ? breaking_was(s, h) : h->lock.type;
 		e.pid = s->core->task_vpid(h->task);
 		e.fd = h->fd;
 		e.start = h->lock.start;
 		e.len = h->lock.len;
 		err = common_append(s, &locks_img, CR_IMG_NO_ID, &e.base);
+		if (err == 0 && h->lock.breaking)
+			err = breaking_write(s, h, i);
 		if (err < 0)
 			return err;
 	}

@@ -15,7 +15,7 @@ const struct cr_img_type locks_img = {
 	.name = "filelocks",
 	.magic = 0x54323616,
 };
-static const struct cr_img_type *const locks_images[] = { &locks_img, &locks_img_mapped, NULL };
+static const struct cr_img_type *const locks_images[] = { &locks_img, &locks_img_mapped, &locks_img_breaking, NULL };
 
 static const struct cr_option opt_file_locks = {
 	.size = sizeof(struct cr_option),
@@ -86,6 +86,7 @@ static const struct cr_plugin locks_plugin = {
 	.dump_late = locks_late,
 	.stage = locks_read,
 	.opened = locks_take,
+	.restored = breaking_restored,
 	.done = locks_done,
 	.check = locks_check,
 };

@@ -59,6 +59,12 @@ int lock_parse(const char *line, struct lock *ret);
 /* "a write lock (fcntl) of bytes 5-14", for messages; into buf, which is returned. */
 const char *lock_text(const struct lock *l, char *buf, size_t size);
 
+/*
+ * Restore: who keeps lock want on the file fd from being taken, " (pid 12, cat, has a write lock (fcntl) of bytes 0-9)",
+ * or "" when nobody is found; into buf.
+ */
+void lock_holder(const struct lock *want, int fd, char *buf, size_t size);
+
 /* Find the locks of all file objects that have appeared since the last call; refuses what cannot be kept. */
 int locks_gather(struct cr_session *s);
 /* Locks of the tree whose description is kept alive by a mapping alone: flocks are noted, leases refused. */
@@ -67,6 +73,12 @@ int locks_find_mapped(struct cr_session *s);
 int locks_write_mapped(struct cr_session *s);
 int locks_stage_mapped(struct cr_session *s);
 int locks_take_mapped(struct cr_session *s);
+/* breaking.c: the type that a lease had before somebody asked for it. */
+uint32_t breaking_was(struct cr_session *s, const struct held *h);
+/* dump_late: notes that lease h, entry index of filelocks, is to be given up. 0 or -errno recorded. */
+int breaking_write(struct cr_session *s, const struct held *h, size_t index);
+/* restored: asks again for those leases. 0 or -errno recorded. */
+int breaking_restored(struct cr_session *s);
 /* dump_late: filelocks.img. */
 int locks_write(struct cr_session *s);
 
@@ -75,6 +87,6 @@ int locks_stage(struct cr_session *s);
 /* opened: take what belongs to descriptions, queue the rest for the tasks. */
 int locks_opened(struct cr_session *s);
 
-extern const struct cr_img_type locks_img, locks_img_mapped;
+extern const struct cr_img_type locks_img, locks_img_mapped, locks_img_breaking;
 
 #endif

@@ -139,9 +139,15 @@ int locks_take_mapped(struct cr_session *s)
 
 		if (!f || s->core->file_fd(f) < 0)
 			return cr_fail(s, EPROTO, "x-locks-mapped.img: there is no mapped file %u", ls->mapped.v[i].file_id);
-		if (flock(s->core->file_fd(f), how | LOCK_NB) < 0)
-			return cr_fail(s, errno, "file %u: its flock is held by another process by now: end that one",
-				       ls->mapped.v[i].file_id);
+		if (flock(s->core->file_fd(f), how | LOCK_NB) < 0) {
+			const struct lock want = { .kind = LOCK_KIND_FLOCK, .type = ls->mapped.v[i].type };
+			int err = errno;
+			char who[256];
+
+			lock_holder(&want, s->core->file_fd(f), who, sizeof(who));
+			return cr_fail(s, err, "file %u: its flock is held by another process by now%s: end that one",
+				       ls->mapped.v[i].file_id, who);
+		}
 	}
 	return 0;
 }

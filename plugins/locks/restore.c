@@ -60,25 +60,25 @@ int locks_stage(struct cr_session *s)
 	return err;
 }
 
-/* A lock that cannot be had; err positive, pid: who has it, 0 unknown. */
-static int fail_busy(struct cr_session *s, const FileLockEntry *e, int fd, int err, pid_t pid)
+/* A lock that cannot be had; err positive. */
+static int fail_busy(struct cr_session *s, const FileLockEntry *e, int fd, int err)
 {
 	struct lock l = { .kind = e->flag, .type = e->type, .start = e->start, .len = e->len };
 	_cleanup_free_ char *name = NULL;
-	char path[32], text[128], who[64] = "";
+	char path[32], text[128], who[256] = "";
 	int busy = err == EAGAIN || err == EACCES;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (readlink_alloc(AT_FDCWD, path, &name) < 0)
 		name = xstrdup("?");
 	lock_text(&l, text, sizeof(text));
-	if (pid > 0)
-		snprintf(who, sizeof(who), " (pid %d)", pid);
+	if (busy)
+		lock_holder(&l, fd, who, sizeof(who));
 	if (busy && e->flag == LOCK_KIND_LEASE)
 		return cr_fail(s, err,
 			       "%s: pid %d fd %d held %s, which the kernel does not give: another process has the file "
-			       "open; end it (fuser shows it) and restore again",
-			       common_quote(s, name), e->pid, e->fd, text);
+			       "open%s; end it (fuser shows it) and restore again",
+			       common_quote(s, name), e->pid, e->fd, text, who);
 	if (busy)
 		return cr_fail(s, err,
 			       "%s: pid %d fd %d held %s, which another process%s has now: end it (lslocks shows it) "
@@ -106,7 +106,7 @@ static int take_ofd(struct cr_session *s, const FileLockEntry *e, int fd)
 {
 	struct flock fl = range_of(e);
 
-	return fcntl(fd, F_OFD_SETLK, &fl) < 0 ? fail_busy(s, e, fd, errno, 0) : 0;
+	return fcntl(fd, F_OFD_SETLK, &fl) < 0 ? fail_busy(s, e, fd, errno) : 0;
 }
 
 static int queue_posix(struct cr_session *s, const FileLockEntry *e, int fd, struct cr_task *t)
@@ -116,9 +116,9 @@ static int queue_posix(struct cr_session *s, const FileLockEntry *e, int fd, str
 	int err;
 
 	if (fcntl(fd, F_GETLK, &other) < 0)
-		return fail_busy(s, e, fd, errno, 0);
+		return fail_busy(s, e, fd, errno);
 	if (other.l_type != F_UNLCK)
-		return fail_busy(s, e, fd, EAGAIN, other.l_pid);
+		return fail_busy(s, e, fd, EAGAIN);
 	err = s->core->plan_data(s, t, &want, sizeof(want), &at);
 	return err < 0 ? err : queue_fcntl(s, t, e->fd, F_SETLK, at);
 }
@@ -128,7 +128,7 @@ static int queue_lease(struct cr_session *s, const FileLockEntry *e, int fd, str
 	int err;
 
 	if (fcntl(fd, F_SETLEASE, e->type) < 0 || fcntl(fd, F_SETLEASE, F_UNLCK) < 0)
-		return fail_busy(s, e, fd, errno, 0);
+		return fail_busy(s, e, fd, errno);
 	err = queue_fcntl(s, t, e->fd, F_SETLEASE, e->type);
 	return err < 0 ? err : queue_fcntl(s, t, e->fd, F_SETOWN, 0);
 }
@@ -145,7 +145,7 @@ static int restore_one(struct cr_session *s, const FileLockEntry *e)
 	switch (e->flag) {
 	case LOCK_KIND_FLOCK:
 		if (flock(fd, LOCK_NB | (e->type == F_RDLCK ? LOCK_SH : LOCK_EX)) < 0)
-			return fail_busy(s, e, fd, errno, 0);
+			return fail_busy(s, e, fd, errno);
 		return 0;
 	case LOCK_KIND_OFD:
 		return take_ofd(s, e, fd);

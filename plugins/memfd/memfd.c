@@ -21,6 +21,7 @@
 
 #define LINK_PREFIX "/memfd:"
 #define LINK_SUFFIX " (deleted)"
+#define ANONYMOUS "/dev/zero" /* shared anonymous memory: a memfd without a call of memfd_create() */
 
 struct memfd {
 	uint32_t inode_id;
@@ -37,8 +38,10 @@ const struct cr_img_type img_inode = {
 
 static int memfd_match(const struct cr_file_info *info)
 {
+	int anonymous = info->source == CR_SRC_MAPPING && !strcmp(info->link, ANONYMOUS LINK_SUFFIX);
+
 	if (!S_ISREG(info->st.st_mode) || info->st.st_nlink ||
-	    strncmp(info->link, LINK_PREFIX, strlen(LINK_PREFIX)))
+	    (!anonymous && strncmp(info->link, LINK_PREFIX, strlen(LINK_PREFIX))))
 		return CR_NOT_MINE;
 	return info->fs_magic == TMPFS_MAGIC || info->fs_magic == HUGETLBFS_MAGIC ? CR_SPECIFIC : CR_NOT_MINE;
 }
@@ -48,7 +51,8 @@ static int memfd_match(const struct cr_file_info *info)
 /* What memfd_create(2) was called with: the link without what the kernel put around it. */
 static char *name_of(struct cr_session *s, const char *link)
 {
-	char *name = common_strdup(s, link + strlen(LINK_PREFIX));
+	size_t skip = strncmp(link, LINK_PREFIX, strlen(LINK_PREFIX)) ? 0 : strlen(LINK_PREFIX);
+	char *name = common_strdup(s, link + skip);
 	size_t len = strlen(name), cut = strlen(LINK_SUFFIX);
 
 	if (len >= cut && !strcmp(name + len - cut, LINK_SUFFIX))

@@ -3,28 +3,20 @@
  * netlink.c: netlink(7) sockets.
  *
  * A socket is its protocol, its address, the groups that it listens to and its
- * options.  What the kernel has sent and nobody has read cannot be put back, so there
- * must not be any.  Protocols of which the kernel keeps more about a socket (queues
- * of netfilter, the audit daemon) are refused.
+ * options.  What the kernel has sent and nobody has read is lost, see unread.c.  Protocols of which the
+ * kernel keeps more about a socket (queues of netfilter, the audit daemon) are refused.
  */
+#include "netlink.h"
+
 #include <errno.h>
-#include <inttypes.h>
 #include <linux/netlink.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "common.h"
 #include "sk-netlink.pb-c.h"
-#include "sock.h"
-#include "util.h"
 
 enum { STATE_CONNECTED = 1, STATE_CLOSE = 7 };
 #define GROUP_WORDS_MAX 128
-
-struct netlink_state {
-	struct sock_extra_image *extra;
-};
 
 struct netlink_priv {
 	NetlinkSkEntry *e; /* memory of the session */
@@ -48,11 +40,6 @@ static const struct sock_extra extra_netlink[] = {
 	{ 0, 0, 0 },
 };
 
-static struct netlink_state *state(struct cr_session *s)
-{
-	return s->core->plugin_priv(s, sizeof(struct netlink_state));
-}
-
 static int netlink_match(const struct cr_file_info *info)
 {
 	return S_ISSOCK(info->st.st_mode) && info->sock_domain == AF_NETLINK ? CR_SPECIFIC : CR_NOT_MINE;
@@ -72,27 +59,67 @@ static int get_facts(int fd, struct facts *k)
 	return getpeername(fd, (struct sockaddr *)&k->dst, &len) ? -errno : 0;
 }
 
+/* Protocols of which a socket has no state beyond its address, groups, options and queue. */
 static int is_plain(int protocol)
 {
-	return protocol == NETLINK_ROUTE || protocol == NETLINK_USERSOCK || protocol == NETLINK_SOCK_DIAG ||
-	       protocol == NETLINK_XFRM || protocol == NETLINK_KOBJECT_UEVENT || protocol == NETLINK_GENERIC;
+	switch (protocol) {
+	case NETLINK_ROUTE:
+	case NETLINK_USERSOCK:
+	case NETLINK_SOCK_DIAG:
+	case NETLINK_XFRM:
+	case NETLINK_SELINUX:
+	case NETLINK_AUDIT: /* but for the one that is the audit daemon's: the kernel does not tell which */
+	case NETLINK_FIB_LOOKUP:
+	case NETLINK_CONNECTOR:
+	case NETLINK_KOBJECT_UEVENT:
+	case NETLINK_GENERIC:
+	case NETLINK_SCSITRANSPORT:
+	case NETLINK_RDMA:
+	case NETLINK_CRYPTO:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+/* Whether a line of a file in /proc/net/netfilter has that number as its second word: the port of a socket. */
+static int port_listed(const char *path, uint32_t port)
+{
+	FILE *f = fopen(path, "re");
+	unsigned long queue, owner;
+	char line[256];
+	int found = 0;
+
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = sscanf(line, "%lu %lu", &queue, &owner) == 2 && owner == port;
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* A socket that netfilter sends packets to (NFQUEUE, NFLOG) is bound to queues, which cannot be bound for it again. */
+static int is_bound_to_queue(int fd)
+{
+	struct sockaddr_nl a = { 0 };
+	socklen_t len = sizeof(a);
+
+	return getsockname(fd, (struct sockaddr *)&a, &len) == 0 && a.nl_pid &&
+	       (port_listed("/proc/net/netfilter/nfnetlink_queue", a.nl_pid) ||
+		port_listed("/proc/net/netfilter/nfnetlink_log", a.nl_pid));
 }
 
 static int netlink_check(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info)
 {
-	struct pollfd p = { .fd = lfd, .events = POLLIN };
-
-	if (!is_plain(info->sock_protocol))
+	if (info->sock_protocol == NETLINK_NETFILTER && lfd >= 0 && is_bound_to_queue(lfd))
+		return cr_refuse(s, "close it first", "netlink socket that gets packets from netfilter (NFQUEUE or NFLOG)");
+	if (!is_plain(info->sock_protocol) && info->sock_protocol != NETLINK_NETFILTER)
 		return cr_refuse(s, "close it first", "netlink socket of protocol %d, of which the kernel keeps a state that it "
 				 "does not show", info->sock_protocol);
 	if (lfd < 0)
 		return 0;
 	if (sock_in_other_netns(lfd))
 		return cr_refuse(s, NULL, "netlink socket that belongs to another network namespace");
-	if (poll(&p, 1, 0) > 0 && p.revents & POLLIN)
-		return cr_refuse(s, "let the program read them, then dump again",
-				 "netlink socket with messages of the kernel that were not read yet");
-	return 0;
+	return unread_check(s, lfd);
 }
 
 /* Groups as words of bits, group 1 is bit 0 of the first; memory of the session. */
@@ -140,6 +167,8 @@ static int netlink_dump(struct cr_session *s, struct cr_file *f, int lfd, const 
 	err = sock_opts_dump(s, lfd, &opts);
 	if (!err)
 		err = dump_extra(s, f, lfd, info);
+	if (!err)
+		err = unread_dump(s, f, lfd);
 	if (err < 0)
 		return err;
 	opts.has_so_passcred = opts.has_so_passsec = 1;
@@ -175,13 +204,23 @@ static int netlink_load(struct cr_session *s, struct cr_file *f, const void *dat
 	return 0;
 }
 
+static int restore_port(struct cr_session *s, int fd, const NetlinkSkEntry *e)
+{
+	const struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_pid = e->portid };
+
+	if (e->portid && bind(fd, (const struct sockaddr *)&a, sizeof(a)))
+		return cr_fail(s, errno, "binding a netlink socket of protocol %u to port %u: %s%s", e->protocol, e->portid,
+			       strerror(errno), errno == EADDRINUSE ? "; a running program has it" : "");
+	return 0;
+}
+
 static int restore_name(struct cr_session *s, int fd, const NetlinkSkEntry *e)
 {
 	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_pid = e->portid };
+	int err = restore_port(s, fd, e);
 
-	if (e->portid && bind(fd, (struct sockaddr *)&a, sizeof(a)))
-		return cr_fail(s, errno, "binding a netlink socket of protocol %u to port %u: %s%s", e->protocol, e->portid,
-			       strerror(errno), errno == EADDRINUSE ? "; a running program has it" : "");
+	if (err < 0)
+		return err;
 	for (size_t i = 0; i < e->n_groups * 32; i++) {
 		int group = i + 1;
 
@@ -202,13 +241,20 @@ static int restore_name(struct cr_session *s, int fd, const NetlinkSkEntry *e)
 static int set_up(struct cr_session *s, struct cr_file *f, int fd, const NetlinkSkEntry *e)
 {
 	static const struct sock_extra *const lists[] = { sock_extra_common, extra_netlink, NULL };
-	int err = sock_extra_restore(s, state(s)->extra, f, fd, lists);
+	int err = sock_extra_restore(s, netlink_state(s)->extra, f, fd, lists);
 
+	if (!err && unread_is_lost(s, f)) {
+		err = restore_port(s, fd, e);
+		if (!err)
+			unread_tell(s, fd, e->protocol);
+	}
 	if (!err)
 		err = sock_buffers_restore(s, fd, e->opts);
 	/* the filter is there before the first message */
 	if (!err)
 		err = sock_opts_restore(s, fd, e->opts);
+	if (!err)
+		err = sock_lock_restore(s, netlink_state(s)->extra, f, fd);
 	if (!err)
 		err = restore_name(s, fd, e);
 	return err ? err : common_set_flags(s, fd, e->flags);
@@ -247,8 +293,26 @@ static int netlink_key(struct cr_session *s, struct cr_file *f, char *buf, size_
 
 static int netlink_stage(struct cr_session *s)
 {
-	return sock_extra_load(s, &img_extra, &state(s)->extra);
+	int err = unread_load(s);
+
+	return err ? err : sock_extra_load(s, &img_extra, &netlink_state(s)->extra);
 }
+
+static void netlink_done(struct cr_session *s, int error)
+{
+	vec_free(&netlink_state(s)->lost_ids);
+}
+
+static const struct cr_option option_unread = {
+	.size = sizeof(struct cr_option),
+	.name = "netlink-unread",
+	.kind = CR_OPT_STRING,
+	.modes = 1u << CR_MODE_DUMP | 1u << CR_MODE_CHECK,
+	.arg = "drop|fail",
+	.fallback = "drop",
+	.help = "What becomes of netlink messages that were not read: they are dropped, and the restored program is told by "
+		"ENOBUFS that some were lost; or the dump fails.",
+};
 
 static const struct cr_file_kind netlink_kind = {
 	.size = sizeof(struct cr_file_kind),
@@ -265,7 +329,8 @@ static const struct cr_file_kind netlink_kind = {
 	.inherit_key = netlink_key,
 };
 static const struct cr_file_kind *const netlink_kinds[] = { &netlink_kind, NULL };
-static const struct cr_img_type *const netlink_images[] = { &img_extra, NULL };
+static const struct cr_img_type *const netlink_images[] = { &img_extra, &netlink_img_lost, NULL };
+static const struct cr_option *const netlink_options[] = { &option_unread, NULL };
 
 static const struct cr_plugin netlink_plugin = {
 	.size = sizeof(struct cr_plugin),
@@ -273,8 +338,12 @@ static const struct cr_plugin netlink_plugin = {
 	.name = "netlink",
 	.version = "0.1",
 	.summary = "Keeps netlink sockets with their groups.",
+	.options = netlink_options,
 	.files = netlink_kinds,
 	.images = netlink_images,
+	.prepare = unread_prepare,
+	.dump_late = unread_summary,
 	.stage = netlink_stage,
+	.done = netlink_done,
 };
 CR_PLUGIN_REGISTER(netlink_plugin);

@@ -306,5 +306,6 @@ static const struct cr_plugin pipes_plugin = {
 	.opened = pipes_opened,
 	.done = pipes_done,
 	.match = pipes_match,
+	.caps = (const char *const[]){ "CAP_SYS_RESOURCE: pipes larger than fs.pipe-max-size", NULL },
 };
 CR_PLUGIN_REGISTER(pipes_plugin);

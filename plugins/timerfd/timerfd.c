@@ -392,5 +392,6 @@ static const struct cr_plugin timerfd_plugin = {
 	.images = tfd_images,
 	.opened = tfd_opened,
 	.restored = tfd_restored,
+	.caps = (const char *const[]){ "CAP_WAKE_ALARM: alarm clocks", NULL },
 };
 CR_PLUGIN_REGISTER(timerfd_plugin);

@@ -320,6 +320,7 @@ static const struct cr_plugin tty = {
 	.restored = tty_restored,
 	.done = tty_done,
 	.match = tty_match_external,
+	.caps = (const char *const[]){ "CAP_SYS_ADMIN: terminals in exclusive mode", NULL },
 };
 
 CR_PLUGIN_REGISTER(tty);

@@ -58,12 +58,47 @@ static int is_external(struct cr_session *s, uint32_t ino)
 	return 0;
 }
 
+int check_prepare(struct cr_session *s)
+{
+	const char *what = s->core->option(s, "unix-peer");
+
+	if (!what || !strcmp(what, "fail") || !strcmp(what, "close"))
+		return 0;
+	return cr_fail(s, EINVAL, "--unix-peer %s: expected fail or close", common_quote(s, what));
+}
+
+/* The connection of ino to another one may be cut: the user said so of this one, or of all. */
+static int is_given_up(struct cr_session *s, uint32_t ino, uint32_t other, const char *name)
+{
+	const char *what = s->core->option(s, "unix-peer");
+
+	if (is_external(s, ino) || is_external(s, other))
+		return 1;
+	if (!what || strcmp(what, "close"))
+		return 0;
+	if (s->core->mode(s) == CR_MODE_DUMP) {
+		unix_state(s)->cut++;
+		cr_info(s, "socket %" PRIu32 " is restored without its peer outside the tree, %s (--unix-peer close)", ino, name);
+	}
+	return 1;
+}
+
+int check_summary(struct cr_session *s)
+{
+	uint32_t n = unix_state(s)->cut;
+
+	if (n)
+		cr_warn(s, "%" PRIu32 " unix socket%s a peer outside the tree: restored, %s that the peer has closed", n,
+			n == 1 ? " has" : "s have", n == 1 ? "it finds" : "they find");
+	return 0;
+}
+
 static const char *remedy_external(struct cr_session *s, uint32_t ino)
 {
-	char text[120];
+	char text[160];
 
-	snprintf(text, sizeof(text), "--external 'unix[%" PRIu32 "]', which closes the connection, or dump the other process too",
-		 ino);
+	snprintf(text, sizeof(text), "--external 'unix[%" PRIu32 "]' or --unix-peer close, which close the connection, or "
+		 "dump the other process too", ino);
 	return common_strdup(s, text);
 }
 
@@ -74,9 +109,12 @@ static int check_in_flight(struct cr_session *s, const struct sk_fact *k, const 
 
 	if (is_external(s, k->ino))
 		return 0;
-	if (!unix_file_of(s, listener->ino))
+	if (!unix_file_of(s, listener->ino)) {
+		if (is_given_up(s, k->ino, 0, name))
+			return 0;
 		return cr_refuse(s, remedy_external(s, k->ino), "a connection to %s, which is outside the tree and has not "
 				 "accepted it", name);
+	}
 	if (k->wqueue)
 		return cr_refuse(s, "let the program accept it first", "data was sent to %s over a connection that is not "
 				 "accepted yet", name);
@@ -86,6 +124,7 @@ static int check_in_flight(struct cr_session *s, const struct sk_fact *k, const 
 static int check_stream(struct cr_session *s, const struct sk_fact *k)
 {
 	const struct sk_fact *other;
+	const char *name;
 
 	if (k->state != SK_ESTABLISHED)
 		return 0;
@@ -93,11 +132,14 @@ static int check_stream(struct cr_session *s, const struct sk_fact *k)
 		other = diag_listener_of(s, k->ino);
 		return other ? check_in_flight(s, k, other) : 0;
 	}
-	if (unix_file_of(s, k->peer) || is_external(s, k->ino) || is_external(s, k->peer))
+	if (unix_file_of(s, k->peer))
 		return 0;
 	other = diag_find(s, k->peer);
+	name = other ? unix_name_text(s, other->name, other->name_len) : "unknown";
+	if (is_given_up(s, k->ino, k->peer, name))
+		return 0;
 	return cr_refuse(s, remedy_external(s, k->ino), "a connection to a process outside the tree: socket %u, name %s",
-			 k->peer, other ? unix_name_text(s, other->name, other->name_len) : "unknown");
+			 k->peer, name);
 }
 
 static int check_listener(struct cr_session *s, const struct sk_fact *k)
@@ -117,13 +159,16 @@ static int check_dgram(struct cr_session *s, const struct sk_fact *k)
 	const struct sk_fact *other = diag_find(s, k->peer);
 	const char *name = other ? unix_name_text(s, other->name, other->name_len) : "unknown";
 
-	if (!k->peer || unix_file_of(s, k->peer) || is_external(s, k->ino) || is_external(s, k->peer))
+	if (!k->peer || unix_file_of(s, k->peer))
+		return 0;
+	/* a peer that can be found again is worth more than one that is given up */
+	if (s->core->option_flag(s, "ext-unix-sk") && other && other->name_len && (!other->name[0] || other->name[0] == '/'))
+		return 0;
+	if (is_given_up(s, k->ino, k->peer, name))
 		return 0;
 	if (!other || !other->name_len || (other->name[0] && other->name[0] != '/'))
 		return cr_refuse(s, remedy_external(s, k->ino), "it is connected to socket %u (name %s) of a process outside the "
 				 "tree", k->peer, name);
-	if (s->core->option_flag(s, "ext-unix-sk"))
-		return 0;
 	return cr_refuse(s, "--ext-unix-sk, which connects to the same name at restore",
 			 "it is connected to %s, a socket of a process outside the tree", name);
 }

@@ -114,7 +114,8 @@ static int set_perms(struct cr_session *s, const char *path, const FilePermsEntr
 	if (!p || lstat(path, &st))
 		return 0;
 	if ((st.st_uid != p->uid || st.st_gid != p->gid) && lchown(path, p->uid, p->gid))
-		return cr_fail(s, errno, "giving the socket %s to user %u, group %u: %s", common_quote(s, path), p->uid, p->gid,
+		return cr_fail(s, errno, "giving the socket %s to user %u, group %u (needs CAP_CHOWN): %s", common_quote(s, path),
+			       p->uid, p->gid,
 			       strerror(errno));
 	if (!lstat(path, &st) && (st.st_mode & 07777) != (p->mode & 07777) && chmod(path, p->mode & 07777))
 		return cr_fail(s, errno, "setting the mode of the socket %s to %o: %s", common_quote(s, path), p->mode & 07777,
@@ -275,7 +276,7 @@ static int in_child(const char *root, struct hidden *h)
 
 static int bind_hidden(struct cr_session *s, struct hidden *h)
 {
-	const char *tmp = getenv("TMPDIR");
+	const char *tmp = secure_getenv("TMPDIR");
 	_cleanup_free_ char *root = xasprintf("%s/stasis-unix.XXXXXX", tmp && tmp[0] == '/' ? tmp : "/tmp");
 	int err;
 

@@ -214,7 +214,9 @@ int pair_open_widow(struct cr_session *s, struct usk *u, int *ret_fd)
 
 	nobody.type = u->e->type;
 	gone.e = &nobody;
-	err = connect_streams(s, pair, sv);
+	err = u->e->type == SOCK_DGRAM ? make_pair(s, pair, sv) : connect_streams(s, pair, sv);
+	if (!err && u->e->type == SOCK_DGRAM)
+		err = name_bind(s, sv[0], u->e);
 	if (!err)
 		err = queue_fill(s, u, sv[1]);
 	if (sv[1] >= 0)

@@ -8,6 +8,9 @@
  * but not in front of one, and where that begins cannot be seen: so such a piece goes
  * back together with the bytes in front of it, as one read would bring them.  A descriptor
  * in a queue becomes a file object.
+ *
+ * At restore a queue that has sockets in it, which may have that very queue's socket in theirs, or descriptors that are
+ * made late, is filled when everything is open; shutdown and options of both ends come after that.
  */
 #include "unix.h"
 
@@ -253,6 +256,12 @@ int queue_load(struct cr_session *s)
 	return err;
 }
 
+/* It may have u in its own queue, or be u: then neither can wait for the other. */
+static int is_unix(struct cr_session *s, const struct cr_file *f)
+{
+	return CR_HAS(s->core, file_use) && !strcmp(s->core->file_kind(f), "unix");
+}
+
 static int need_rights(struct cr_session *s, const struct usk *u, const struct packet *p)
 {
 	size_t n = 0;
@@ -267,10 +276,10 @@ static int need_rights(struct cr_session *s, const struct usk *u, const struct p
 			struct cr_file *dep = s->core->file_by_id(s, scm->rights[j]);
 			int err;
 
-			if (!dep || dep == u->f)
-				return cr_fail(s, EPROTO, "sk-queues.img: a packet has file %u in it, which does not exist or is "
-					       "its receiver", scm->rights[j]);
-			err = s->core->file_need(s, u->f, dep);
+			if (!dep)
+				return cr_fail(s, EPROTO, "sk-queues.img: a packet has file %u in it, which does not exist",
+					       scm->rights[j]);
+			err = is_unix(s, dep) ? s->core->file_use(s, u->f, dep) : s->core->file_need(s, u->f, dep);
 			if (err < 0)
 				return err;
 		}
@@ -299,13 +308,22 @@ int queue_of(struct cr_session *s, struct usk *u)
 	return err;
 }
 
+/* A unix socket, or a descriptor of a process or the like, which is made when the tree exists. */
+static int is_late(struct cr_session *s, const struct cr_file *f)
+{
+	return is_unix(s, f) || (CR_HAS(s->core, file_is_late) && s->core->file_is_late(f));
+}
+
 int queue_ready(struct cr_session *s, const struct usk *u)
 {
 	for (size_t i = 0; i < u->nqueue; i++)
 		for (size_t j = 0; j < u->queue[i].e->n_scm; j++)
-			for (size_t k = 0; k < u->queue[i].e->scm[j]->n_rights; k++)
-				if (s->core->file_fd(s->core->file_by_id(s, u->queue[i].e->scm[j]->rights[k])) < 0)
+			for (size_t k = 0; k < u->queue[i].e->scm[j]->n_rights; k++) {
+				const struct cr_file *f = s->core->file_by_id(s, u->queue[i].e->scm[j]->rights[k]);
+
+				if (s->core->file_fd(f) < 0 && !is_late(s, f))
 					return 0;
+			}
 	return 1;
 }
 
@@ -363,7 +381,28 @@ static int send_packet(struct cr_session *s, const struct packet *p, int wfd, in
 	return 0;
 }
 
-int queue_fill(struct cr_session *s, const struct usk *u, int wfd)
+int queue_is_late(struct cr_session *s, const struct usk *u)
+{
+	for (size_t i = 0; i < u->nqueue; i++)
+		for (size_t j = 0; j < u->queue[i].e->n_scm; j++)
+			for (size_t k = 0; k < u->queue[i].e->scm[j]->n_rights; k++)
+				if (is_late(s, s->core->file_by_id(s, u->queue[i].e->scm[j]->rights[k])))
+					return 1;
+	return 0;
+}
+
+/* Keeps the sending end until the tree exists. */
+static int postpone(struct cr_session *s, const struct usk *u, int wfd)
+{
+	int fd = fcntl(wfd, F_DUPFD_CLOEXEC, 3);
+
+	if (fd < 0)
+		return cr_fail(s, errno, "duplicating a descriptor: %s", strerror(errno));
+	*vec_push(&unix_state(s)->postponed) = (struct sk_postponed){ u, fd };
+	return 0;
+}
+
+static int fill(struct cr_session *s, const struct usk *u, int wfd)
 {
 	if (u->nqueue)
 		enlarge(u, wfd);
@@ -378,4 +417,27 @@ int queue_fill(struct cr_session *s, const struct usk *u, int wfd)
 			return cr_fail(s, -err, "filling the queue of a socket: %s", strerror(-err));
 	}
 	return 0;
+}
+
+int queue_fill(struct cr_session *s, const struct usk *u, int wfd)
+{
+	return queue_is_late(s, u) ? postpone(s, u, wfd) : fill(s, u, wfd);
+}
+
+int queue_fill_late(struct cr_session *s)
+{
+	struct unix_state *st = unix_state(s);
+	int err = 0;
+
+	for (size_t i = 0; i < st->postponed.n; i++) {
+		struct sk_postponed *p = &st->postponed.v[i];
+
+		err = err ? err : fill(s, p->u, p->wfd);
+		close(p->wfd);
+	}
+	vec_free(&st->postponed);
+	for (size_t i = 0; i < st->unfinished.n && !err; i++)
+		err = unix_finish_now(s, st->unfinished.v[i], s->core->file_fd(st->unfinished.v[i]->f));
+	vec_free(&st->unfinished);
+	return err;
 }

@@ -136,7 +136,10 @@ static int make_partners(struct cr_session *s, struct usk *x, struct usk *y)
 		return cr_fail(s, EPROTO, "the image connects the unix sockets %u and %u, which cannot be", x->e->ino, y->e->ino);
 	x->partner = iy;
 	y->partner = ix;
-	return 0;
+	/* both come into being at once, and with each what is in its queue */
+	if (!CR_HAS(s->core, file_use))
+		return 0;
+	return s->core->file_use(s, x->f, y->f);
 }
 
 static int link_stream(struct cr_session *s, struct usk *x)
@@ -186,7 +189,7 @@ static int link_all(struct cr_session *s)
 
 /* ---- the last steps ---- */
 
-int unix_finish(struct cr_session *s, const struct usk *u, int fd)
+int unix_finish_now(struct cr_session *s, const struct usk *u, int fd)
 {
 	static const struct sock_extra *const lists[] = { sock_extra_common, unix_extra, NULL };
 	const UnixSkEntry *e = u->e;
@@ -201,7 +204,20 @@ int unix_finish(struct cr_session *s, const struct usk *u, int fd)
 		err = sock_opts_restore(s, fd, e->opts);
 	if (!err)
 		err = sock_extra_restore(s, unix_state(s)->extra, u->f, fd, lists);
+	if (!err)
+		err = sock_lock_restore(s, unix_state(s)->extra, u->f, fd);
 	return err ? err : common_set_flags(s, fd, e->flags);
+}
+
+int unix_finish(struct cr_session *s, const struct usk *u, int fd)
+{
+	struct unix_state *st = unix_state(s);
+	const struct usk *partner = u->partner ? &st->socks.v[u->partner - 1] : NULL;
+
+	if (!queue_is_late(s, u) && !(partner && queue_is_late(s, partner)))
+		return unix_finish_now(s, u, fd);
+	*vec_push(&st->unfinished) = u;
+	return 0;
 }
 
 /* ---- single sockets ---- */
@@ -284,7 +300,8 @@ int unix_open(struct cr_session *s, struct cr_file *f, int *ret_fd)
 		return pair_open(s, u, &unix_state(s)->socks.v[u->partner - 1], ret_fd);
 	if (!queue_ready(s, u))
 		return CR_AGAIN;
-	if (u->e->state == SK_ESTABLISHED && !u->connect && (u->e->type != SOCK_DGRAM || !u->e->name.len))
+	/* a datagram socket with a name is ESTABLISHED also when others have connected to it */
+	if (u->e->state == SK_ESTABLISHED && !u->connect && (u->e->type != SOCK_DGRAM || !u->e->name.len || u->e->peer))
 		return pair_open_widow(s, u, ret_fd);
 	return open_single(s, u, ret_fd);
 }

@@ -33,6 +33,7 @@ static void unix_done(struct cr_session *s, int error)
 	vec_free(&st->packets);
 	vec_free(&st->peers);
 	vec_free(&st->creds);
+	vec_free(&st->unfinished);
 }
 
 static const struct cr_option option_external = {
@@ -42,6 +43,17 @@ static const struct cr_option option_external = {
 	.kind = CR_OPT_FLAG,
 	.help = "Allow datagram sockets that are connected to a named unix socket outside of the tree; restore connects "
 		"them to that name.",
+};
+
+static const struct cr_option option_peer = {
+	.size = sizeof(struct cr_option),
+	.name = "unix-peer",
+	.kind = CR_OPT_STRING,
+	.modes = 1u << CR_MODE_DUMP | 1u << CR_MODE_CHECK,
+	.arg = "fail|close",
+	.fallback = "fail",
+	.help = "What becomes of a unix socket whose peer is a process outside of the tree: the dump fails, or the restored "
+		"socket finds that its peer has closed.",
 };
 
 static const struct cr_file_kind unix_kind = {
@@ -60,7 +72,7 @@ static const struct cr_file_kind unix_kind = {
 	.check_image = unix_check_image,
 };
 static const struct cr_file_kind *const unix_kinds[] = { &unix_kind, NULL };
-static const struct cr_option *const unix_options[] = { &option_external, NULL };
+static const struct cr_option *const unix_options[] = { &option_external, &option_peer, NULL };
 static const struct cr_img_type *const unix_images[] = { &unix_img_queues, &unix_img_extra, &unix_img_peers, &unix_img_creds,
 							   NULL };
 static const char *const unix_externals[] = { "unix[", "socket[", NULL };
@@ -75,7 +87,13 @@ static const struct cr_plugin unix_plugin = {
 	.files = unix_kinds,
 	.images = unix_images,
 	.externals = unix_externals,
+	.prepare = check_prepare,
+	.dump_late = check_summary,
 	.stage = unix_stage,
+	.restored = queue_fill_late,
 	.done = unix_done,
+	.caps = (const char *const[]){ "CAP_NET_ADMIN: relative names of sockets, queues beyond the limits",
+				      "CAP_SYS_CHROOT: names whose file is gone",
+				      "CAP_CHOWN: sockets of another user", NULL },
 };
 CR_PLUGIN_REGISTER(unix_plugin);

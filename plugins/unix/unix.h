@@ -89,6 +89,7 @@ struct unix_state {
 	VEC(struct sk_file { uint32_t ino; struct cr_file *f; }) files;
 	int have_files;
 	int collected;
+	uint32_t cut; /* sockets whose peers outside are given up (--unix-peer close) */
 	VEC(struct peeked) peeked; /* sorted by nothing: what collecting found */
 	/* restore */
 	VEC(struct usk) socks; /* [i]: id i + 1 in the space "unix-ino" */
@@ -97,6 +98,8 @@ struct unix_state {
 	VEC(char *) created; /* files of sockets that the restore has made; malloced */
 	VEC(struct sk_cred) creds;
 	uint64_t pid_deadline; /* until then pids of the killed tree may get free, 0: none was missed yet */
+	VEC(struct sk_postponed { const struct usk *u; int wfd; }) postponed; /* queues with descriptors that are made late */
+	VEC(const struct usk *) unfinished; /* unix_finish() waits for those */
 	struct sock_extra_image *extra;
 	VEC(UnixPeerEntry *) peers; /* memory of the session */
 	int linked;
@@ -126,6 +129,10 @@ const char *unix_name_text(struct cr_session *s, const void *name, size_t len);
 
 /* The file object of the socket with that inode number, or NULL: the tree does not have it. */
 struct cr_file *unix_file_of(struct cr_session *s, uint32_t ino);
+/* prepare(): is the value of --unix-peer one that exists?  0 or -errno recorded. */
+int check_prepare(struct cr_session *s);
+/* dump_late(): says how many peers outside were given up. */
+int check_summary(struct cr_session *s);
 int unix_check(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info);
 
 /* ---- dump.c ---- */
@@ -145,10 +152,16 @@ int queue_collect(struct cr_session *s);
 int queue_load(struct cr_session *s);
 /* load(): finds the packets of u; declares what they need. */
 int queue_of(struct cr_session *s, struct usk *u);
-/* 1 when all descriptors that are in its packets are open. */
+/* 1 when all descriptors that are in its packets are open, or are sent later (queue_is_late()). */
 int queue_ready(struct cr_session *s, const struct usk *u);
-/* Sends the packets of u through wfd, which is connected to it.  0 or -errno recorded. */
+/*
+ * Sends the packets of u through wfd, which is connected to it; when a descriptor among them is a unix socket or made late
+ * (CR_LATE), that is done by queue_fill_late(), in restored().  0 or -errno recorded.
+ */
 int queue_fill(struct cr_session *s, const struct usk *u, int wfd);
+int queue_fill_late(struct cr_session *s);
+/* Is its queue filled by queue_fill_late()? */
+int queue_is_late(struct cr_session *s, const struct usk *u);
 
 /* ---- creds.c ---- */
 
@@ -199,8 +212,12 @@ int pair_open_widow(struct cr_session *s, struct usk *u, int *ret_fd);
 struct usk *unix_find(struct cr_session *s, uint32_t ino);
 /* A new socket of the type of u; -errno recorded. */
 int unix_make(struct cr_session *s, const struct usk *u);
-/* The last steps: shutdown, options, flags.  0 or -errno recorded. */
+/*
+ * The last steps: shutdown, options, flags; they wait while a queue of the connection is yet to be filled, for
+ * unix_finish_now().  0 or -errno recorded.
+ */
 int unix_finish(struct cr_session *s, const struct usk *u, int fd);
+int unix_finish_now(struct cr_session *s, const struct usk *u, int fd);
 
 int unix_stage(struct cr_session *s);
 int unix_load(struct cr_session *s, struct cr_file *f, const void *data, size_t len);

@@ -6,7 +6,7 @@ set -u
 needs node
 cat >"$DIR/server.js" <<'EOF'
 const fs = require('fs');
-setInterval(() => fs.writeFile(process.argv[2] + '/tick', String(Date.now()), () => {}), 50);
+setInterval(() => fs.writeFile(process.argv[2] + '/tick' + process.argv[3], String(Date.now()), () => {}), 50);
 require('http').createServer({ keepAliveTimeout: 600000 }, (q, r) => r.end('hello ' + q.url)).listen(Number(process.argv[3]), '127.0.0.1');
 EOF
 for uring in 0 1; do

@@ -15,6 +15,12 @@ dopts=() ropts=()
 [ ! -e "$src.dump" ] || read -r -a dopts < "$src.dump"
 [ ! -e "$src.restore" ] || read -r -a ropts < "$src.restore"
 command -v "$CRIU" >/dev/null || skip "no $CRIU here"
+# CRIU gets those of the program's own options that it has too
+help=$("$CRIU" --help 2>&1)
+for o in "${dopts[@]}" "${ropts[@]}"; do
+	case " ${copts[*]} " in *" $o "*) continue;; esac
+	[ "${o#--}" = "$o" ] || ! grep -qw -e "$o" <<<"$help" || copts+=("$o")
+done
 
 start() { # DIRECTORY; leaves the program's pid in $pid
 	work=$1; mkdir -p "$work"; cd "$work" || exit 1
@@ -34,7 +40,7 @@ criu_restore() {
 	"$CRIU" restore -d -D "$DIR/img" -o restore.log -v4 --pidfile "$DIR/criu.pid" "${copts[@]}" >"$DIR/criu.out" 2>&1 &&
 		RESTORED=$(cat "$DIR/criu.pid") && track "$RESTORED"
 }
-errors() { grep -a -E 'Error|Warn' "$DIR/img/$1" | tail -n "${2:-1}"; }
+errors() { grep -a -E 'Error|Warn' "$DIR/img/$1" | grep -a -v -E 'FAILED|signal 9: Killed' | tail -n "${2:-1}"; }
 finish() { # 0: the program is content
 	touch "$work/go"
 	wait_for 60 test -s "$work/result" || { cat "$work.out"; r="no result (state $(awk '/State/{print $2}' /proc/$1/status 2>/dev/null))"; return 1; }

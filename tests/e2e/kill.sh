@@ -4,4 +4,4 @@
 set -u
 . tests/lib.sh
 unshare -m -p -f true 2>/dev/null || skip "no namespaces can be made here"
-tests/kill/run.sh -t 20
+tests/kill/run.sh sweep -t 75

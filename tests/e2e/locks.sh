@@ -95,7 +95,7 @@ f = open(sys.argv[1], "r+"); fcntl.lockf(f, fcntl.LOCK_EX, 2, 4); print("locked"
 other=$!; track $other
 wait_for 10 test -s "$DIR/locked"
 restore >"$DIR/restore.out" 2>&1 && fail "the range was locked twice"
-grep -q "work/posix: .* bytes 5-14.*(pid $other)" "$DIR/img/restore.log" || { cat "$DIR/restore.out"; fail "no word of who has the range"; }
+grep -q "work/posix: .* bytes 5-14.*(pid $other," "$DIR/img/restore.log" || { cat "$DIR/restore.out"; fail "no word of who has the range"; }
 kill $other; wait $other 2>/dev/null
 
 restore || fail "restore"

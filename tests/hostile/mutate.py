@@ -50,7 +50,7 @@ def end_all():
 
 def state(pid):
     try:
-        return open("/proc/%d/stat" % pid).read().rsplit(") ", 1)[1][0]
+        return open("/proc/%d/stat" % pid, errors="replace").read().rsplit(") ", 1)[1][0]
     except (OSError, IndexError):
         return "X"
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Zombies by exit code and by signal, one in its own session;
+ * Zombies by exit code and by signal, one in its own session and of another user, with a name;
  * the parent gets the right statuses afterwards, and its handler of SIGCHLD does not run because of the restore.
  */
 #include "prog.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 
 static volatile int handled;
 
@@ -20,8 +21,13 @@ static pid_t make(int code, int sig, int session)
 
 	CHECK(pid >= 0);
 	if (pid == 0) {
-		if (session)
+		if (session) {
 			CHECK(setsid() == getpid());
+			CHECK(prctl(PR_SET_NAME, "gone") == 0);
+			/* as another user, where that can be: the parent sees whose child it was */
+			if (setresgid(321, 321, 321) == 0)
+				(void)!setresuid(4321, 4321, 4321);
+		}
 		if (sig) {
 			signal(sig, SIG_DFL);
 			raise(sig);
@@ -32,10 +38,22 @@ static pid_t make(int code, int sig, int session)
 	return pid;
 }
 
+static uid_t uid_of(pid_t pid)
+{
+	siginfo_t si;
+
+	memset(&si, 0, sizeof(si));
+	CHECK(waitid(P_PID, pid, &si, WEXITED | WNOWAIT) == 0 && si.si_pid == pid);
+	return si.si_uid;
+}
+
 int main(int argc, char **argv)
 {
+	long long gid;
+	uid_t uid;
 	pid_t by_code, by_signal, zero, leader;
-	int st, before;
+	char name[64];
+	int st, before, fd;
 	siginfo_t si;
 
 	prog_init(argc, argv);
@@ -46,6 +64,8 @@ int main(int argc, char **argv)
 	leader = make(200, 0, 1);
 	before = handled;
 	CHECK(before > 0);
+	uid = uid_of(leader);
+	gid = prog_status(leader, leader, "Gid", 10);
 	prog_ready();
 	CHECK(handled == before);
 	memset(&si, 0, sizeof(si));
@@ -55,6 +75,13 @@ int main(int argc, char **argv)
 	CHECK(waitpid(by_signal, &st, 0) == by_signal && WIFSIGNALED(st) && WTERMSIG(st) == SIGKILL);
 	CHECK(waitpid(zero, &st, 0) == zero && WIFEXITED(st) && WEXITSTATUS(st) == 0);
 	CHECK(getsid(leader) == leader);
+	if (uid_of(leader) != uid || prog_status(leader, leader, "Gid", 10) != gid)
+		prog_fail("the zombie belonged to %d:%lld, is of %d:%lld", uid, gid, uid_of(leader),
+			  prog_status(leader, leader, "Gid", 10));
+	CHECK(prog_status(leader, leader, "Uid", 10) == uid);
+	snprintf(name, sizeof(name), "/proc/%d/comm", leader);
+	fd = open(name, O_RDONLY);
+	CHECK(fd >= 0 && read(fd, name, 5) == 5 && !memcmp(name, "gone\n", 5) && close(fd) == 0);
 	CHECK(waitpid(leader, &st, 0) == leader && WIFEXITED(st) && WEXITSTATUS(st) == 200);
 	CHECK(waitpid(-1, &st, 0) < 0 && errno == ECHILD);
 	CHECK(handled == before);

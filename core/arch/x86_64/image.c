@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core.pb-c.h"
+#include "cpu.h"
 #include "xsave.h"
 
 #define TLS_FIRST 12 /* GDT_ENTRY_TLS_MIN on x86-64 */
@@ -47,25 +48,14 @@ static void **array_of(const struct component *c, const UserX86XsaveEntry *x)
 	return (void **)((char *)x + c->v_off);
 }
 
-/* Components that the kernel switches, as XCR0; 0 without xsave. */
-static uint64_t read_xcr0(void)
-{
-	uint32_t a, b, c, d;
-
-	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
-		return 0;
-	__asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
-	return (uint64_t)d << 32 | a;
-}
-
-/* As read_xcr0(), once: in a virtual machine every CPUID goes to the hypervisor and takes 20 us and more. */
+/* As cpu_xfeatures(), once: in a virtual machine every CPUID goes to the hypervisor and takes 20 us and more. */
 static uint64_t enabled_components(void)
 {
 	static uint64_t xcr0;
 	static bool known;
 
 	if (!known)
-		xcr0 = read_xcr0();
+		xcr0 = cpu_xfeatures();
 	known = true;
 	return xcr0;
 }
@@ -176,16 +166,22 @@ static uint64_t known_components(void)
 	return known;
 }
 
+uint64_t arch_regs_unstorable(const struct arch_regs *regs)
+{
+	uint64_t used = 0;
+
+	if (regs->xsave_len >= XSAVE_LEGACY + XSAVE_HEADER)
+		memcpy(&used, regs->xsave + XSAVE_LEGACY, sizeof(used));
+	return used & ~known_components();
+}
+
 int arch_regs_to_image(const struct arch_regs *regs, uint64_t clear_tid_addr, struct CoreEntry *core)
 {
 	ThreadInfoX86 *ti;
-	uint64_t used = 0;
 
 	if (regs->xsave_len > ARCH_XSAVE_MAX)
 		return -EINVAL;
-	if (regs->xsave_len >= XSAVE_LEGACY + XSAVE_HEADER)
-		memcpy(&used, regs->xsave + XSAVE_LEGACY, sizeof(used));
-	if (used & ~known_components())
+	if (arch_regs_unstorable(regs))
 		return -EOPNOTSUPP;
 	ti = xcalloc(1, sizeof(*ti));
 	thread_info_x86__init(ti);
@@ -219,6 +215,59 @@ static int gp_from_image(const UserX86RegsEntry *e, struct user_regs_struct *gp)
 	return 0;
 }
 
+/* Whether there is anything in it: all of them begin as zeros. */
+static bool holds_something(const struct component *c, const UserX86XsaveEntry *x)
+{
+	const uint8_t *p = *array_of(c, x);
+
+	for (size_t i = 0; *count_of(c, x) && i < c->bytes; i++)
+		if (p[i])
+			return true;
+	return false;
+}
+
+/*
+ * Components that are in use and that this CPU lacks.  Protection keys are never among them: every thread has rights
+ * for them in the register, whether there are keys or not.
+ */
+static uint64_t missing_components(const UserX86XsaveEntry *x)
+{
+	uint64_t missing = x->xstate_bv & ~known_components();
+
+	for (size_t i = 0; i < ARRAY_SIZE(components); i++) {
+		const struct component *c = &components[i];
+
+		if (x->xstate_bv >> c->bit & 1 && c->bit != XC_PKRU && !component_offset(c) && holds_something(c, x))
+			missing |= 1ull << c->bit;
+	}
+	return missing;
+}
+
+static bool counts_fit(const UserX86XsaveEntry *x)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(components); i++) {
+		size_t n = *count_of(&components[i], x);
+
+		if (n != 0 && n != components[i].bytes / components[i].elem_bytes)
+			return false;
+	}
+	return true;
+}
+
+uint64_t arch_regs_missing(const struct CoreEntry *core)
+{
+	const ThreadInfoX86 *ti = core->thread_info;
+	const UserX86XsaveEntry *x = ti && ti->fpregs ? ti->fpregs->xsave : NULL;
+
+	return x && counts_fit(x) ? missing_components(x) : 0;
+}
+
+void arch_regs_drop(struct CoreEntry *core, uint64_t mask)
+{
+	if (core->thread_info && core->thread_info->fpregs && core->thread_info->fpregs->xsave)
+		core->thread_info->fpregs->xsave->xstate_bv &= ~mask;
+}
+
 /* Copies one component; *len grows to its end. */
 static int component_from_image(const struct component *c, const UserX86XsaveEntry *x, uint8_t *area,
 				size_t *len)
@@ -226,9 +275,7 @@ static int component_from_image(const struct component *c, const UserX86XsaveEnt
 	size_t n = *count_of(c, x), off = component_offset(c);
 	bool used = x->xstate_bv >> c->bit & 1;
 
-	if (n != 0 && n != c->bytes / c->elem_bytes)
-		return -EINVAL;
-	if (used && (!off || !n))
+	if (used && !n)
 		return -EINVAL;
 	if (!off || !n)
 		return 0;
@@ -240,18 +287,24 @@ static int component_from_image(const struct component *c, const UserX86XsaveEnt
 static int xsave_from_image(const UserX86XsaveEntry *x, struct arch_regs *ret)
 {
 	size_t len = XSAVE_LEGACY + XSAVE_HEADER;
+	uint64_t used;
 
 	if (x->cet && x->cet->cet)
 		return -EOPNOTSUPP;
-	if (x->xstate_bv & ~known_components())
+	if (!counts_fit(x) || missing_components(x))
 		return -EINVAL;
+	/* what this CPU lacks is as it begins: the same as not in use */
+	used = x->xstate_bv;
 	for (size_t i = 0; i < ARRAY_SIZE(components); i++) {
 		int err = component_from_image(&components[i], x, ret->xsave, &len);
+
+		if (!component_offset(&components[i]))
+			used &= ~(1ull << components[i].bit);
 
 		if (err)
 			return err;
 	}
-	memcpy(ret->xsave + XSAVE_LEGACY, &x->xstate_bv, sizeof(x->xstate_bv));
+	memcpy(ret->xsave + XSAVE_LEGACY, &used, sizeof(used));
 	ret->xsave_len = len;
 	return 0;
 }

@@ -16,6 +16,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#include "fault.h"
 #include "xsave.h"
 
 #ifndef SYS_epoll_pwait2
@@ -38,7 +39,7 @@ static int get_set(pid_t tid, unsigned long note, void *buf, size_t *len)
 {
 	struct iovec iov = { .iov_base = buf, .iov_len = *len };
 
-	if (ptrace(PTRACE_GETREGSET, tid, note, &iov) < 0)
+	if (FAULTS("ptrace GETREGSET %#lx of %d", note, tid) || ptrace(PTRACE_GETREGSET, tid, note, &iov) < 0)
 		return -errno;
 	*len = iov.iov_len;
 	return 0;
@@ -48,7 +49,7 @@ static int set_set(pid_t tid, unsigned long note, const void *buf, size_t len)
 {
 	struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
 
-	return ptrace(PTRACE_SETREGSET, tid, note, &iov) < 0 ? -errno : 0;
+	return FAULTS("ptrace SETREGSET %#lx of %d", note, tid) || ptrace(PTRACE_SETREGSET, tid, note, &iov) < 0 ? -errno : 0;
 }
 
 int arch_get_gp(pid_t tid, struct user_regs_struct *ret)
@@ -290,29 +291,63 @@ void arch_interrupt_call(struct user_regs_struct *gp, bool sa_restart)
 	gp->rip -= 2;
 }
 
-void arch_rewrite_restart(struct user_regs_struct *gp)
+void arch_restart_call(struct user_regs_struct *gp)
 {
 	if ((int64_t)gp->orig_rax < 0)
 		return;
 	switch (-(int64_t)gp->rax) {
 	case ERESTART_RESTARTBLOCK:
+		gp->rax = SYS_restart_syscall;
+		break;
+	case ERESTARTSYS:
+	case ERESTARTNOINTR:
+	case ERESTARTNOHAND:
+		gp->rax = gp->orig_rax;
+		break;
+	default:
+		return;
+	}
+	gp->rip -= 2;
+}
+
+int arch_rewrite_restart(struct user_regs_struct *gp)
+{
+	int how = -(int64_t)gp->rax;
+
+	if ((int64_t)gp->orig_rax < 0)
+		return 0;
+	switch (how) {
+	case ERESTART_RESTARTBLOCK:
 		if (gp->orig_rax == SYS_restart_syscall) {
 			gp->rax = -EINTR; /* nobody can tell any more which call it was */
-			return;
+			return 0;
 		}
 		sleep_the_rest(gp);
+		how = ERESTARTNOHAND;
 		break;
 	case EINTR:
 		if (!may_repeat(gp->orig_rax))
-			return;
+			return 0;
+		how = ERESTARTNOHAND;
 		break;
 	case ERESTARTSYS:
 	case ERESTARTNOINTR:
 	case ERESTARTNOHAND:
 		break;
 	default:
-		return;
+		return 0;
 	}
 	gp->rax = gp->orig_rax;
 	gp->rip -= 2;
+	return how;
+}
+
+bool arch_resume_call(struct user_regs_struct *gp, unsigned how)
+{
+	if (how != ERESTARTSYS && how != ERESTARTNOINTR && how != ERESTARTNOHAND)
+		return false;
+	gp->orig_rax = gp->rax;
+	gp->rax = -(uint64_t)how;
+	gp->rip += 2;
+	return true;
 }

@@ -51,12 +51,20 @@ ssize_t arch_find_syscall(const uint8_t *code, size_t len);
  * ends with EINTR although no handler runs (signal(7): epoll_wait, semtimedop,
  * sigtimedwait, io_getevents, calls on sockets with a time limit).
  */
-void arch_rewrite_restart(struct user_regs_struct *gp);
+int arch_rewrite_restart(struct user_regs_struct *gp);
+/*
+ * arch_rewrite_restart() returns how the call was interrupted (an error number that only the kernel knows), 0: there is none.
+ * With it this undoes the rewriting: a thread with these registers makes the call again, but for a handler that runs first,
+ * after which the call has ended as the kernel would have it. False: no such number.
+ */
+bool arch_resume_call(struct user_regs_struct *gp, unsigned how);
 /*
  * What the kernel makes of an interrupted call when a signal handler runs next: EINTR, or, when the handler has
  * SA_RESTART (sa_restart) and for calls that heed it, the call made again afterwards.
  */
 void arch_interrupt_call(struct user_regs_struct *gp, bool sa_restart);
+/* What the kernel makes of an interrupted call when no handler runs, in the very thread that it was interrupted in. */
+void arch_restart_call(struct user_regs_struct *gp);
 
 /*
  * Calls that wait without a time limit but that the kernel ends with EINTR whenever a thread is
@@ -87,6 +95,15 @@ int arch_regs_to_image(const struct arch_regs *regs, uint64_t clear_tid_addr, st
  * -EOPNOTSUPP for 32-bit tasks, thread areas (set_thread_area) and shadow stacks.
  */
 int arch_regs_from_image(const struct CoreEntry *core, struct arch_regs *ret, uint64_t *ret_clear_tid_addr);
+/*
+ * Components of the extended state (bits as XCR0; cpu.h has their names) that the image's registers use and this CPU, or
+ * its kernel, lacks.  One that is as it begins is not in use.
+ */
+uint64_t arch_regs_missing(const struct CoreEntry *core);
+/* Components in use that the format has no place for: those of which arch_regs_to_image() says -EOPNOTSUPP. */
+uint64_t arch_regs_unstorable(const struct arch_regs *regs);
+/* Takes components out of the image's registers. */
+void arch_regs_drop(struct CoreEntry *core, uint64_t mask);
 
 /*
  * clone3(2) whose child continues at entry(arg) on the stack that args describe and

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Entries whose number is closed, or is another file's by now, while the file lives under another
- * number; entries whose file only another process has; a hundred entries at once.
+ * number; entries whose file only another process has; more than a thousand entries at once.
  */
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "prog.h"
 
-#define MANY 100
+#define MANY 1200 /* beyond what is asked for one by one */
 
 static void add(int ep, int fd, uint64_t data)
 {
@@ -45,20 +46,26 @@ static void take(int fd)
 int main(int argc, char **argv)
 {
 	int ep, closed, reused, other, childs, many[MANY], status;
+	struct rlimit files;
 	struct epoll_event ev;
 	pid_t child;
 
 	prog_init(argc, argv);
+	CHECK(getrlimit(RLIMIT_NOFILE, &files) == 0);
+	files.rlim_cur = files.rlim_max;
+	CHECK(setrlimit(RLIMIT_NOFILE, &files) == 0);
+	if (files.rlim_max < 2 * MANY)
+		prog_skip("only %lu descriptors are allowed", (unsigned long)files.rlim_max);
 	ep = epoll_create1(0);
 	closed = eventfd(0, 0);
 	reused = eventfd(0, 0);
 	other = eventfd(0, 0);
 	childs = eventfd(0, 0);
 	CHECK(ep >= 0 && closed >= 0 && reused >= 0 && other >= 0 && childs >= 0);
-	CHECK(dup2(closed, 200) == 200 && dup2(reused, 201) == 201);
-	add(ep, 200, 1);
-	add(ep, 201, 2);
-	CHECK(close(200) == 0 && dup2(other, 201) == 201);
+	CHECK(dup2(closed, 2000) == 2000 && dup2(reused, 2001) == 2001);
+	add(ep, 2000, 1);
+	add(ep, 2001, 2);
+	CHECK(close(2000) == 0 && dup2(other, 2001) == 2001);
 	add(ep, childs, 3);
 	for (int i = 0; i < MANY; i++) {
 		many[i] = eventfd(0, 0);
@@ -81,8 +88,8 @@ int main(int argc, char **argv)
 	prog_write("childs", "1");
 	CHECK(waitpid(child, &status, 0) == child && status == 0);
 	CHECK(epoll_wait(ep, &ev, 1, 0) == 0); /* its last holder took the entry along */
-	CHECK(fcntl(200, F_GETFD) < 0);
-	put(201);
+	CHECK(fcntl(2000, F_GETFD) < 0);
+	put(2001);
 	CHECK(epoll_wait(ep, &ev, 1, 0) == 0);
 	put(closed);
 	CHECK(event(ep) == 1);

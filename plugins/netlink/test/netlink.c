@@ -38,7 +38,8 @@ static void ask(int fd)
 
 int main(int argc, char **argv)
 {
-	int route, event, fresh, one = 1;
+	int route, event, fresh, one = 1, others[3];
+	static const int protocols[3] = { NETLINK_AUDIT, NETLINK_NETFILTER, NETLINK_GENERIC };
 	unsigned int group = 36 /* RTNLGRP_NEXTHOP and later */;
 	struct sockaddr_nl a, b;
 	uint32_t words[8] = { 0 };
@@ -54,8 +55,19 @@ int main(int argc, char **argv)
 	fresh = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK, NETLINK_ROUTE);
 	CHECK(fresh >= 0);
 	a = name_of(route);
+	/* as dbus-daemon and tools of netfilter have them; no kernel need have all */
+	others[0] = socket(AF_NETLINK, SOCK_RAW, NETLINK_AUDIT);
+	others[1] = socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
+	others[2] = socket(AF_NETLINK, SOCK_RAW, NETLINK_GENERIC);
 	prog_ready();
 
+	for (int i = 0; i < 3; i++) {
+		int protocol = -1;
+
+		len = sizeof(protocol);
+		CHECK(others[i] < 0 || getsockopt(others[i], SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0);
+		CHECK(others[i] < 0 || protocol == protocols[i]);
+	}
 	b = name_of(route);
 	CHECK(a.nl_pid && !memcmp(&a, &b, sizeof(a)));
 	CHECK(name_of(event).nl_pid && name_of(fresh).nl_pid == 0 && fcntl(fresh, F_GETFL) & O_NONBLOCK);
