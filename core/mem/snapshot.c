@@ -89,7 +89,9 @@ bool snapshot_read(const struct snapshot *sn, uint64_t addr, void *buf, uint64_t
 {
 	uint64_t at = 0;
 
-	for (size_t i = 0; sn && i < sn->runs.n; at += sn->runs.v[i++].bytes) {
+	if (!sn)
+		return false;
+	for (size_t i = 0; i < sn->runs.n; at += sn->runs.v[i++].bytes) {
 		const struct page_run *r = &sn->runs.v[i];
 
 		if (addr < r->start || addr >= r->start + r->bytes)

@@ -80,7 +80,7 @@ const char *rights_name(int cap)
 
 	if (!text)
 		return NULL;
-	for (i = 0; text[i] && i < sizeof(name) - 1; i++)
+	for (i = 0; i < sizeof(name) - 1 && text[i]; i++)
 		name[i] = text[i] >= 'a' && text[i] <= 'z' ? text[i] - 'a' + 'A' : text[i];
 	name[i] = 0;
 	cap_free(text);

@@ -44,8 +44,8 @@ static int parse_caps(struct session *s, const char *text, uint32_t *ret)
 	uint32_t caps = *text && *text != '^' ? 0 : CPU_CAP_ALL;
 
 	for (const char *p = text; *p; p += *p == ',') {
-		bool not = *p == '^';
-		const char *name = p + not;
+		bool negated = *p == '^';
+		const char *name = p + negated;
 		size_t len = strcspn(name, ",");
 		bool none = len == 4 && !strncmp(name, "none", 4);
 		uint32_t bits = cap_bits(name, len);
@@ -54,9 +54,9 @@ static int parse_caps(struct session *s, const char *text, uint32_t *ret)
 			return fail(s, EINVAL, "--cpu-cap %s: '%.*s' is none of none, fpu, cpu, ins, all (with ^ before it: not)",
 				    text, (int)len, name);
 		if (none)
-			caps = not ? CPU_CAP_ALL : 0;
+			caps = negated ? CPU_CAP_ALL : 0;
 		else
-			caps = not ? caps & ~bits : caps | bits;
+			caps = negated ? caps & ~bits : caps | bits;
 		p = name + len;
 	}
 	*ret = caps;

@@ -181,9 +181,7 @@ static int shape(struct cr_session *s, const struct uring_facts *f, struct io_ur
 static int emit(struct cr_session *s, struct cr_file *file, int lfd, const struct cr_file_info *info,
 		const struct uring_facts *f, uring_msg *msg)
 {
-	XIoUringLayout layout;
 	struct uring_map m = { 0 };
-	FownEntry fown;
 	int err = shape(s, f, &m.p);
 
 	if (err)
@@ -191,12 +189,10 @@ static int emit(struct cr_session *s, struct cr_file *file, int lfd, const struc
 	err = uring_map(lfd, &m);
 	if (err)
 		return cr_fail(s, -err, "cannot map the ring: %s", strerror(-err));
-	common_fown_dump(s, file, &fown);
-	take_layout(&m.p, &layout);
+	common_fown_dump(s, file, msg->fown);
+	take_layout(&m.p, msg->layout);
 	msg->id = s->core->file_id(file);
 	msg->flags = info->flags;
-	msg->fown = &fown;
-	msg->layout = &layout;
 	msg->sq_entries = f->sq_entries;
 	msg->cq_entries = f->cq_entries;
 	msg->sq_count = f->sq_count;
@@ -204,8 +200,6 @@ static int emit(struct cr_session *s, struct cr_file *file, int lfd, const struc
 	msg->ring = (ProtobufCBinaryData){ m.ring_bytes, (uint8_t *)m.ring };
 	msg->sqes = (ProtobufCBinaryData){ m.sqes_bytes, (uint8_t *)m.sqes };
 	err = common_emit_msg(s, file, msg);
-	msg->fown = NULL;
-	msg->layout = NULL;
 	uring_unmap(&m);
 	return err;
 }
@@ -213,11 +207,15 @@ static int emit(struct cr_session *s, struct cr_file *file, int lfd, const struc
 static int uring_dump(struct cr_session *s, struct cr_file *file, int lfd, const struct cr_file_info *info)
 {
 	uring_msg msg = X_IO_URING_ENTRY__INIT;
+	XIoUringLayout layout;
+	FownEntry fown;
 	struct uring_facts f;
 	int err = uring_read(lfd, &f);
 
 	if (err)
 		return cr_fail(s, -err, "fdinfo of the ring: %s", strerror(-err));
+	msg.fown = &fown;
+	msg.layout = &layout;
 	err = refuse_busy(s, &f);
 	if (!err)
 		err = uring_probe_setup(s, lfd, &f, &msg.setup);
