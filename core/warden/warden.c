@@ -269,7 +269,8 @@ static size_t put_looks(uint8_t *board, const struct thread_look *looks, size_t 
 	for (size_t i = 0; i < done; i++) {
 		l[i] = (struct wd_look){ .tgid = looks[i].tgid, .tid = looks[i].tid, .caught = looks[i].caught, .calls = at,
 					 .ncalls = looks[i].n };
-		memcpy(board + at, looks[i].calls, looks[i].n * sizeof(struct inject_call));
+		if (looks[i].n)
+			memcpy(board + at, looks[i].calls, looks[i].n * sizeof(struct inject_call));
 		at += looks[i].n * sizeof(struct inject_call);
 	}
 	return done;

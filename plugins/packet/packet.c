@@ -363,7 +363,8 @@ static int join(struct cr_session *s, struct cr_file *f, int fd, const PacketMcl
 	if (err < 0)
 		return err;
 	req.r.mr_ifindex = index;
-	memcpy((char *)&req + offsetof(struct packet_mreq, mr_address), m->addr.data, m->addr.len);
+	if (m->addr.len)
+		memcpy((char *)&req + offsetof(struct packet_mreq, mr_address), m->addr.data, m->addr.len);
 	if (setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &req,
 		       MAX_OF(sizeof(req.r), offsetof(struct packet_mreq, mr_address) + m->addr.len)))
 		return cr_fail(s, errno, "membership of type %u on network device %u: %s", m->type, index, strerror(errno));
