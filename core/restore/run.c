@@ -234,10 +234,19 @@ static int create_root(struct session *s)
 		return fail(s, -pid, "cannot create pid %d: %s", tid, strerror(-pid));
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
-	if (opt_flag(s->opts, "restore-detached") && !sibling)
-		pid = clone_orphan(&args, entry, p->thread);
-	else
-		pid = arch_clone3_enter(&args, sizeof(args), entry, p->thread);
+	/*
+	 * The kernel gives a number back a moment after its last process, or the last one of its session, has been reaped
+	 * (Linux 6.15: free_pids()): nobody has it any more, and it cannot be had yet.
+	 */
+	for (uint64_t deadline = now_us() + ZOMBIE_WAIT_US;;) {
+		if (opt_flag(s->opts, "restore-detached") && !sibling)
+			pid = clone_orphan(&args, entry, p->thread);
+		else
+			pid = arch_clone3_enter(&args, sizeof(args), entry, p->thread);
+		if (pid != -EEXIST || now_us() > deadline)
+			break;
+		nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+	}
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	if (pid < 0)
 		return fail(s, -pid, "cannot create pid %d: %s%s", tid, strerror(-pid),
