@@ -21,6 +21,8 @@
 #define SIG_UNBLOCK_HOW 1
 #define ERRNO_MAX 4095
 #define CLONE_ARGS_BYTES 88
+#define FORK_TRIES 3000
+#define FORK_PAUSE_NS 1000000l
 
 struct ktimespec {
 	long sec, nsec;
@@ -190,13 +192,30 @@ static void resolve(const struct blob_thread *t, const struct blob_op *op, uint6
 }
 
 /* The operations that have a result. */
+/*
+ * The kernel gives a number back a moment after its last process, or the last one of its session, has been reaped
+ * (Linux 6.15: free_pids()): E has seen that nobody has it, and it cannot be had yet.
+ */
+static int64_t create(struct blob_thread *t, const uint64_t a[6])
+{
+	struct blob_shared *sh = (struct blob_shared *)t->shared;
+	int64_t pid = -EEXIST;
+
+	for (int i = 0; i < FORK_TRIES && pid == -EEXIST && !aborted(sh); i++) {
+		if (i)
+			wait_change(&sh->abort, 0, 0, FORK_PAUSE_NS);
+		pid = arch_clone3_enter((void *)a[0], CLONE_ARGS_BYTES, blob_main, (void *)a[1]);
+	}
+	return pid;
+}
+
 static int64_t evaluate(struct blob_thread *t, const struct blob_op *op, const uint64_t a[6])
 {
 	switch (op->code) {
 	case BLOB_SYS:
 		return sys6(op->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
 	case BLOB_FORK:
-		return arch_clone3_enter((void *)a[0], CLONE_ARGS_BYTES, blob_main, (void *)a[1]);
+		return create(t, a);
 	case BLOB_MOV:
 		return (int64_t)a[0];
 	case BLOB_ADD:

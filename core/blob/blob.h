@@ -28,7 +28,8 @@ enum blob_code {
 	BLOB_ADD,     /* slot = a0 + a1 */
 	BLOB_COPY,    /* copy a2 bytes from a1 to a0 */
 	BLOB_BARRIER, /* arrive at stage a0 (1..BLOB_STAGES-1), wait until the engine releases it */
-	BLOB_FORK,    /* clone3(a0, sizeof clone_args); the child, process or thread, runs struct blob_thread *a1; slot = pid */
+	BLOB_FORK,    /* clone3(a0, sizeof clone_args); the child, process or thread, runs struct blob_thread *a1; slot = pid.
+		       * A pid that the kernel has not given back yet is waited for, three seconds */
 	BLOB_PARK,    /* report done, wait to be taken over; never returns */
 	BLOB_EXIT,    /* exit_group(a0) */
 	BLOB_KILL,    /* die by signal a0, set to its default and unblocked first; fails when it does not kill */
