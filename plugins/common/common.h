@@ -56,6 +56,12 @@ void common_cleanup_msg(void *pp);
  */
 int common_next(struct cr_session *s, struct cr_reader *r, const ProtobufCMessageDescriptor *desc,
 		void **ret_msg);
+/*
+ * All entries of an image as an array of messages of desc, which have numbers only, in memory of the session. 0 with
+ * *ret_v and *ret_n, none when the image does not exist; -errno recorded.
+ */
+int common_read_list(struct cr_session *s, const struct cr_img_type *img, const ProtobufCMessageDescriptor *desc, void **ret_v,
+		     size_t *ret_n);
 
 /*
  * dump(): owner and signal of f into *ret, which is initialised here; set

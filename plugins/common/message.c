@@ -3,6 +3,7 @@
 #include "common.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "util.h"
 
@@ -95,6 +96,29 @@ int common_next(struct cr_session *s, struct cr_reader *r, const ProtobufCMessag
 		return -EPROTO;
 	*ret_msg = m;
 	return 1;
+}
+
+int common_read_list(struct cr_session *s, const struct cr_img_type *img, const ProtobufCMessageDescriptor *desc, void **ret_v,
+		     size_t *ret_n)
+{
+	_cleanup_buf_ struct buf list = { 0 };
+	struct cr_reader *r;
+	void *msg;
+	int ret = s->core->img_open(s, img, CR_IMG_NO_ID, &r);
+
+	if (ret < 0)
+		return ret == -ENOENT ? 0 : ret;
+	while ((ret = common_next(s, r, desc, &msg)) > 0) {
+		buf_add(&list, msg, desc->sizeof_message);
+		common_free_msg(msg);
+	}
+	s->core->img_close(r);
+	if (ret < 0 || !list.len)
+		return ret;
+	*ret_v = s->core->alloc(s, list.len);
+	memcpy(*ret_v, list.p, list.len);
+	*ret_n = list.len / desc->sizeof_message;
+	return 0;
 }
 
 void common_fown_dump(struct cr_session *s, struct cr_file *f, FownEntry *ret)

@@ -149,42 +149,18 @@ static int fan_dump(struct cr_session *s, struct cr_file *f, int lfd, const stru
 
 /* ---- restore ---- */
 
-static int read_targets(struct cr_session *s, struct cr_reader *r, struct targets *all)
-{
-	VEC(FanotifyTargetEntry) list = { 0 };
-	FanotifyTargetEntry *e;
-	int ret;
-
-	while ((ret = common_next(s, r, &fanotify_target_entry__descriptor, (void **)&e)) > 0) {
-		*vec_push(&list) = *e;
-		common_free_msg(e);
-	}
-	if (list.n) {
-		all->v = s->core->alloc(s, list.n * sizeof(*all->v));
-		memcpy(all->v, list.v, list.n * sizeof(*all->v));
-	}
-	all->n = list.n;
-	vec_free(&list);
-	return ret;
-}
-
 /* The image is read at the first group that is loaded. */
 static int get_targets(struct cr_session *s, struct targets **ret)
 {
 	struct targets *all = s->core->plugin_priv(s, sizeof(*all));
-	struct cr_reader *r;
 	int err = 0;
 
 	if (!all->is_read) {
 		all->is_read = 1;
-		err = s->core->img_open(s, &img_targets, CR_IMG_NO_ID, &r);
-		if (!err) {
-			err = read_targets(s, r, all);
-			s->core->img_close(r);
-		}
+		err = common_read_list(s, &img_targets, &fanotify_target_entry__descriptor, (void **)&all->v, &all->n);
 	}
 	*ret = all;
-	return err == -ENOENT ? 0 : err;
+	return err;
 }
 
 /* One entry of x-fanotify-target that belongs to f; n: marks in its message. */
