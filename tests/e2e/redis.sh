@@ -4,7 +4,7 @@
 set -u
 . tests/lib.sh
 command -v redis-server >/dev/null && command -v redis-cli >/dev/null || skip "redis is not installed"
-"$STASIS" plugins | grep -q '^ *unix\b' || skip "there is no plugin for Unix sockets"
+"$STASIS" plugins | grep -q '^ *unix\b' || fail "there is no plugin for Unix sockets"
 cd "$DIR" || exit 1
 cli() { redis-cli -s "$DIR/sock" "$@"; }
 setsid redis-server --port 0 --unixsocket "$DIR/sock" --dir "$DIR" --save "" --daemonize no --logfile "$DIR/log" \

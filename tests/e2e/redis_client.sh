@@ -6,7 +6,7 @@ set -u
 . tests/lib.sh
 command -v redis-server >/dev/null && command -v redis-cli >/dev/null || skip "redis is not installed"
 command -v python3 >/dev/null || skip "python3 is not installed"
-"$STASIS" plugins | grep -q '^ *inet\b' || skip "there is no plugin for TCP"
+"$STASIS" plugins | grep -q '^ *inet\b' || fail "there is no plugin for TCP"
 cd "$DIR" || exit 1
 cat >client.py <<'END'
 import os, socket, sys

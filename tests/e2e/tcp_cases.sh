@@ -5,7 +5,7 @@
 set -u
 . tests/lib.sh
 command -v python3 >/dev/null || skip "python3 is not installed"
-"$STASIS" plugins | grep -q '^ *inet\b' || skip "there is no plugin for TCP"
+"$STASIS" plugins | grep -q '^ *inet\b' || fail "there is no plugin for TCP"
 [ -n "${OWN_PTS:-}" ] && ip addr add 10.9.8.7/32 dev lo 2>/dev/null || skip "there is no network of the test's own"
 cd "$DIR" || exit 1
 

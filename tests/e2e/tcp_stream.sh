@@ -5,7 +5,7 @@
 set -u
 . tests/lib.sh
 prog=$BUILD/programs/inet/stream
-[ -x "$prog" ] && "$STASIS" plugins | grep -q '^ *inet\b' || skip "there is no plugin for TCP"
+[ -x "$prog" ] && "$STASIS" plugins | grep -q '^ *inet\b' || fail "there is no plugin for TCP"
 work=$DIR/work; mkdir -p "$work"; cd "$work" || exit 1
 setsid "$prog" "$work" </dev/null >"$DIR/out" 2>&1 &
 pid=$!; track $pid

@@ -5,7 +5,7 @@ set -u
 . tests/lib.sh
 command -v python3 >/dev/null || skip "python3 is not installed"
 prog=$BUILD/programs/unix/severed work=$DIR/work
-[ -x "$prog" ] || skip "there is no plugin for unix sockets"
+[ -x "$prog" ] || fail "there is no plugin for unix sockets"
 mkdir -p "$work"; cd "$work" || exit 1
 setsid "$prog" "$work" </dev/null >"$DIR/out" 2>&1 &
 pid=$!; track $pid

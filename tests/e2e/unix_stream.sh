@@ -5,7 +5,7 @@
 set -u
 . tests/lib.sh
 prog=$BUILD/programs/unix/stream
-[ -x "$prog" ] && "$STASIS" plugins | grep -q '^ *unix\b' || skip "there is no plugin for unix sockets"
+[ -x "$prog" ] && "$STASIS" plugins | grep -q '^ *unix\b' || fail "there is no plugin for unix sockets"
 work=$DIR/work; mkdir -p "$work"; cd "$work" || exit 1
 setsid "$prog" "$work" </dev/null >"$DIR/out" 2>&1 &
 pid=$!; track $pid
