@@ -313,13 +313,24 @@ struct cr_vma_kind {
 	uint32_t pad2;
 };
 
-/* State of a task that nobody claims; each plugin owns its image.  All in E. */
+/*
+ * State of a task that nobody claims: every plugin that has some keeps it in an image of its own, with the
+ * task's vpid as id (img_append(), img_open()).  Called for each task but zombies, parents before children,
+ * plugins in dependency order.  All in E.
+ *
+ * Life at dump: [check] -> dump;  at restore: load -> plan.
+ */
 struct cr_task_state {
 	size_t size;
 	const char *name;
-	int (*dump)(struct cr_session *s, struct cr_task *t); /* frozen */
-	int (*load)(struct cr_session *s, struct cr_task *t); /* no effects */
-	int (*plan)(struct cr_session *s, struct cr_task *t); /* before tasks exist */
+	/* After all files were dumped, before dump_late().  Frozen. */
+	int (*dump)(struct cr_session *s, struct cr_task *t);
+	/* Decode and check what dump() wrote; the task's files are loaded.  No effects, no task yet. */
+	int (*load)(struct cr_session *s, struct cr_task *t);
+	/* All files are open.  Queue calls for t with plan_syscall() and its like.  No task yet. */
+	int (*plan)(struct cr_session *s, struct cr_task *t);
+	/* Report with refuse() what would keep dump() from succeeding; must not change anything.  Frozen or running. */
+	int (*check)(struct cr_session *s, struct cr_task *t);
 };
 
 /* ---- the plugin ---- */
@@ -575,7 +586,7 @@ struct cr_core {
 	int (*task_read)(struct cr_session *s, struct cr_task *t, uint64_t addr, void *buf,
 			 size_t len);
 
-	/* -- plans (restore: wire, opened, task_states.plan) -- */
+	/* -- plans (restore: wire, opened, plan of task states) -- */
 
 	/* Copy bytes to where the task can read them; *ret_addr is the address there. */
 	int (*plan_data)(struct cr_session *s, struct cr_task *t, const void *data, size_t len,

@@ -32,6 +32,7 @@
 #include "plugin.h"
 #include "progress.h"
 #include "signals.h"
+#include "states.h"
 #include "tree.h"
 #include "warden.h"
 
@@ -66,6 +67,8 @@ int check_tree(struct session *s, pid_t pid)
 		err = tree_collect_ids(s);
 	if (err == 0)
 		err = mappings_check(s);
+	if (err == 0)
+		err = task_states_check(s);
 	if (err == 0)
 		err = files_dump(s); /* in check mode: claims and checks only */
 	plugins_done(s, err);
@@ -141,6 +144,8 @@ static int dump_frozen(struct session *s, pid_t pid, int priority)
 	if (err == 0)
 		err = mappings_check(s);
 	if (err == 0)
+		err = task_states_check(s);
+	if (err == 0)
 		err = files_dump(s);
 	if (err == 0 && s->blockers.n)
 		err = -EOPNOTSUPP;
@@ -155,6 +160,8 @@ static int dump_frozen(struct session *s, pid_t pid, int priority)
 	if (err == 0)
 		err = dump_memory(s, mem_dump);
 	s->phase = "seal";
+	if (err == 0)
+		err = task_states_dump(s);
 	if (err == 0)
 		err = BROADCAST(s, dump_late);
 	if (err == 0 && s->blockers.n)

@@ -35,14 +35,17 @@ static const struct {
 	[HOOK_PREPARE] = { "prepare", DUMP | CHECK, RUNNING },
 	[HOOK_FILE_CHECK] = { "check of a file", DUMP | CHECK, RUNNING | FROZEN },
 	[HOOK_VMA_CHECK] = { "check of a mapping", DUMP | CHECK, RUNNING | FROZEN },
+	[HOOK_STATE_CHECK] = { "check of a task", DUMP | CHECK, RUNNING | FROZEN },
 	[HOOK_CHECK] = { "check", DUMP | CHECK, RUNNING | FROZEN },
 	[HOOK_COLLECT] = { "collect", DUMP, FROZEN },
 	[HOOK_FILE_DUMP] = { "dump of a file", DUMP, FROZEN },
 	[HOOK_VMA_DUMP] = { "dump of a mapping", DUMP, FROZEN },
+	[HOOK_STATE_DUMP] = { "dump of a task", DUMP, FROZEN },
 	[HOOK_DUMP_LATE] = { "dump_late", DUMP, FROZEN },
 	[HOOK_STAGE] = { "stage", RESTORE, ABSENT },
 	[HOOK_FILE_LOAD] = { "load of a file", RESTORE, ABSENT },
 	[HOOK_VMA_LOAD] = { "load of a mapping", RESTORE, ABSENT },
+	[HOOK_STATE_LOAD] = { "load of a task", RESTORE, ABSENT },
 	[HOOK_FILE_KEY] = { "inherit_key of a file", RESTORE, ABSENT },
 	[HOOK_PROVIDE] = { "provide", RESTORE, ABSENT },
 	[HOOK_FILE_CHECK_IMAGE] = { "check_image of a file", RESTORE, ABSENT },
@@ -50,18 +53,19 @@ static const struct {
 	[HOOK_FILE_WIRE] = { "wire of a file", RESTORE, ABSENT },
 	[HOOK_OPENED] = { "opened", RESTORE, ABSENT },
 	[HOOK_VMA_PLAN] = { "plan of a mapping", RESTORE, ABSENT },
+	[HOOK_STATE_PLAN] = { "plan of a task", RESTORE, ABSENT },
 	[HOOK_FILE_OPEN_LATE] = { "open_late of a file", RESTORE, ABSENT },
 	[HOOK_RESTORED] = { "restored", RESTORE, PARKED },
 	[HOOK_RESUME] = { "resume", RESTORE, PARKED },
 	[HOOK_DONE] = { "done", ANY_MODE, ANY_TIME },
 };
 
-#define CHECKS (BIT(HOOK_FILE_CHECK) | BIT(HOOK_VMA_CHECK) | BIT(HOOK_CHECK))
-#define DUMPS (BIT(HOOK_FILE_DUMP) | BIT(HOOK_VMA_DUMP) | BIT(HOOK_DUMP_LATE))
-#define LOADS (BIT(HOOK_STAGE) | BIT(HOOK_FILE_LOAD) | BIT(HOOK_VMA_LOAD))
+#define CHECKS (BIT(HOOK_FILE_CHECK) | BIT(HOOK_VMA_CHECK) | BIT(HOOK_STATE_CHECK) | BIT(HOOK_CHECK))
+#define DUMPS (BIT(HOOK_FILE_DUMP) | BIT(HOOK_VMA_DUMP) | BIT(HOOK_STATE_DUMP) | BIT(HOOK_DUMP_LATE))
+#define LOADS (BIT(HOOK_STAGE) | BIT(HOOK_FILE_LOAD) | BIT(HOOK_VMA_LOAD) | BIT(HOOK_STATE_LOAD))
 #define OPENS \
 	(BIT(HOOK_PROVIDE) | BIT(HOOK_FILE_CHECK_IMAGE) | BIT(HOOK_FILE_OPEN) | BIT(HOOK_FILE_WIRE) | BIT(HOOK_OPENED) | \
-	 BIT(HOOK_VMA_PLAN))
+	 BIT(HOOK_VMA_PLAN) | BIT(HOOK_STATE_PLAN))
 
 /* Which hooks may use a service. */
 static const uint32_t services[SERVICES] = {
@@ -76,7 +80,7 @@ static const uint32_t services[SERVICES] = {
 	[SVC_FILE_USE] = BIT(HOOK_FILE_LOAD) | BIT(HOOK_FILE_OPEN),
 	[SVC_FILE_OPENED] = BIT(HOOK_FILE_OPEN),
 	[SVC_TASK_READ] = CHECKS | BIT(HOOK_COLLECT) | DUMPS,
-	[SVC_PLAN] = BIT(HOOK_FILE_WIRE) | BIT(HOOK_OPENED) | BIT(HOOK_VMA_PLAN),
+	[SVC_PLAN] = BIT(HOOK_FILE_WIRE) | BIT(HOOK_OPENED) | BIT(HOOK_VMA_PLAN) | BIT(HOOK_STATE_PLAN),
 	[SVC_UNDO] = BIT(HOOK_COLLECT) | DUMPS,
 	[SVC_VMA_MESSAGE] = BIT(HOOK_VMA_DUMP),
 	[SVC_VMA_STORED] = BIT(HOOK_VMA_PLAN),

@@ -18,6 +18,7 @@
 #include "plugin.h"
 #include "restore_priv.h"
 #include "signals.h"
+#include "states.h"
 #include "warden.h"
 
 static int load_memory(struct session *s)
@@ -47,6 +48,8 @@ int restore_load(struct session *s)
 		err = files_load(s);
 	if (err == 0)
 		err = mappings_load(s);
+	if (err == 0)
+		err = task_states_load(s);
 	return err;
 }
 
@@ -73,6 +76,8 @@ static int prepare(struct session *s)
 		err = BROADCAST(s, opened);
 	if (err == 0)
 		err = mappings_plan(s);
+	if (err == 0)
+		err = task_states_plan(s);
 	s->phase = "plan";
 	if (err == 0)
 		err = restore_plan_tasks(s);

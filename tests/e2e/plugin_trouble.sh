@@ -43,6 +43,13 @@ for c in "crash-check:(odd): the engine crashes: SIGSEGV.*hook check of a file" 
 	wait_for 5 no_more || fail "${c%%:*}: left behind: $(leftovers)"
 	rm -rf "$DIR/i"
 done
+mkdir "$DIR/i"
+odd refuse-task "task $pid is odd.*another --odd" "$STASIS" dump -t $pid -D "$DIR/i" --leave-running
+"$STASIS" check --pid $pid "${P[@]}" --odd refuse-task >"$DIR/out" 2>&1 && fail "check --pid does not refuse an odd task"
+grep -q "task $pid is odd" "$DIR/out" || fail "check --pid: $(cat "$DIR/out")"
+wait_for 5 at_large $pid || fail "refuse-task: the target is harmed"
+rm -rf "$DIR/i"
+
 mkdir -p "$DIR/img"
 "$STASIS" dump -t $pid -D "$DIR/img" "${P[@]}" -o "$DIR/log" || fail "dump: $(cat "$DIR/log")"
 wait_for 5 gone $pid; wait $pid 2>/dev/null
@@ -55,3 +62,13 @@ done
 "$STASIS" restore -d -D "$DIR/img" "${P[@]}" -o "$DIR/log" || fail "restore: $(cat "$DIR/log")"
 track $pid
 alive $pid || fail "it does not live after the restore"
+
+# a state of each task: kept at the dump, made again by the task itself
+start
+mkdir "$DIR/img2" "$DIR/marks"
+"$STASIS" dump -t $pid -D "$DIR/img2" "${P[@]}" --odd-mark "$DIR/marks" -o "$DIR/log" || fail "dump with a state: $(cat "$DIR/log")"
+wait_for 5 gone $pid; wait $pid 2>/dev/null
+[ -s "$DIR/img2/x-odd-mark-$pid.img" ] || fail "no image of the state: $(ls "$DIR/img2")"
+"$STASIS" restore -d -D "$DIR/img2" "${P[@]}" --odd-mark "$DIR/marks" -o "$DIR/log" || fail "restore with a state: $(cat "$DIR/log")"
+track $pid
+[ -d "$DIR/marks/$pid" ] || fail "the restored task made no mark"

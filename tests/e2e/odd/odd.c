@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A plugin that does what --odd says, when it meets a file named odd-file: crash, call a service where it must not,
- * fail without a reason.  For tests/e2e/plugin_trouble.sh.
+ * fail without a reason.  For tests/e2e/plugin_trouble.sh.  --odd-mark DIR: it keeps a state of every task, its pid,
+ * and the restored task makes a directory DIR/PID of it.
  */
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "cr-plugin.h"
 
@@ -66,6 +69,73 @@ static int odd_restored(struct cr_session *s)
 	return 0;
 }
 
+/* ---- a state of each task ---- */
+
+static const struct cr_img_type mark_image = { .size = sizeof(mark_image), .name = "x-odd-mark", .magic = 0x0dd0dd01 };
+static const struct cr_img_type *const images[] = { &mark_image, NULL };
+
+static int mark_check(struct cr_session *s, struct cr_task *t)
+{
+	return is(s, "refuse-task") ? s->core->refuse(s, "another --odd", "task %d is odd", s->core->task_vpid(t)) : 0;
+}
+
+static int mark_dump(struct cr_session *s, struct cr_task *t)
+{
+	pid_t pid = s->core->task_vpid(t);
+
+	return s->core->option(s, "odd-mark") ? s->core->img_append(s, &mark_image, (uint64_t)pid, &pid, sizeof(pid)) : 0;
+}
+
+/* 1: there is a mark, and it is the task's; 0: none. */
+static int read_mark(struct cr_session *s, struct cr_task *t)
+{
+	const struct cr_core *c = s->core;
+	struct cr_reader *r;
+	pid_t pid = c->task_vpid(t);
+	const void *data;
+	size_t len;
+	int err = c->img_open(s, &mark_image, (uint64_t)pid, &r);
+
+	if (err < 0)
+		return err == -2 ? 0 : err;
+	err = c->img_next(r, &data, &len);
+	if (err == 1 && (len != sizeof(pid) || memcmp(data, &pid, len)))
+		err = c->fail(s, 71, "the mark of task %d is another one's", pid);
+	c->img_close(r);
+	return err;
+}
+
+static int mark_load(struct cr_session *s, struct cr_task *t)
+{
+	int err = read_mark(s, t);
+
+	return err < 0 ? err : 0;
+}
+
+static int mark_plan(struct cr_session *s, struct cr_task *t)
+{
+	const char *dir = s->core->option(s, "odd-mark");
+	char path[4096];
+	uint64_t at;
+	int err = dir ? read_mark(s, t) : 0;
+
+	if (err <= 0)
+		return err;
+	snprintf(path, sizeof(path), "%s/%d", dir, s->core->task_vpid(t));
+	err = s->core->plan_data(s, t, path, strlen(path) + 1, &at);
+	if (!err) {
+		const struct cr_arg args[6] = { CR_IMM(at), CR_IMM(0755) };
+
+		err = s->core->plan_syscall(s, t, CR_STAGE_LATE, SYS_mkdir, args, CR_WANT_ZERO);
+	}
+	return err;
+}
+
+static const struct cr_task_state mark = {
+	.size = sizeof(mark), .name = "mark", .check = mark_check, .dump = mark_dump, .load = mark_load, .plan = mark_plan,
+};
+static const struct cr_task_state *const task_states[] = { &mark, NULL };
+
 static const struct cr_file_kind odd_kind = {
 	.size = sizeof(odd_kind),
 	.name = "odd",
@@ -82,7 +152,10 @@ static const struct cr_file_kind *const kinds[] = { &odd_kind, NULL };
 static const struct cr_option odd_option = {
 	.size = sizeof(odd_option), .name = "odd", .kind = CR_OPT_STRING, .arg = "WHAT", .help = "What to do wrong.",
 };
-static const struct cr_option *const options[] = { &odd_option, NULL };
+static const struct cr_option mark_option = {
+	.size = sizeof(mark_option), .name = "odd-mark", .kind = CR_OPT_STRING, .arg = "DIR", .help = "Keep a mark of each task.",
+};
+static const struct cr_option *const options[] = { &odd_option, &mark_option, NULL };
 
 static const struct cr_plugin odd = {
 	.size = sizeof(odd),
@@ -91,7 +164,9 @@ static const struct cr_plugin odd = {
 	.version = "1",
 	.summary = "does things wrong",
 	.options = options,
+	.images = images,
 	.files = kinds,
+	.task_states = task_states,
 	.restored = odd_restored,
 };
 CR_PLUGIN_REGISTER(odd);
