@@ -41,6 +41,9 @@ static const struct command commands[] = {
 	{ "cpuinfo", "dump: write what this CPU can do to cpuinfo.img; check: compare it with this CPU", 0,
 	  CMD_ENGINE | CMD_ARGS, cmd_cpuinfo },
 	{ "keygen", "make keys to sign images or to encrypt them: keygen sign|encrypt FILE", 0, CMD_ARGS, cmd_keygen },
+	{ "swrk", "serve the program that started this one, through a socket: swrk FD", 0, CMD_ARGS | CMD_HIDDEN | CMD_SERVES,
+	  cmd_swrk },
+	{ "service", "serve requests to dump, restore and check, through a socket", 0, CMD_SERVES, cmd_service },
 	{ "man-options", "print the options as a part of the manual page", 0, CMD_HIDDEN, cmd_man_options },
 };
 
@@ -123,50 +126,9 @@ static void set_log(const struct options *o)
 	log_show_pid(opt_flag(o, "log-pid"));
 }
 
-/* The log belongs to the work directory, which may be missing when the images directory is. */
-static int open_log(struct session *s)
-{
-	const char *path = opt_str(s->opts, "log-file");
-	int err = log_open(s->imgs ? images_workdirfd(s) : AT_FDCWD, path);
-
-	if (err)
-		fail(s, -err, "cannot write the log %s", path);
-	return err;
-}
-
-/* Whatever happens from here on is in the log. */
-static int open_images_and_log(struct session *s, const struct command *c)
-{
-	const char *path = opt_str(s->opts, "log-file");
-	int err = 0;
-
-	if (c->flags & CMD_ENGINE)
-		err = images_open(s);
-	if (!err)
-		return open_log(s);
-	if (path && path[0] == '/')
-		log_open(AT_FDCWD, path);
-	return err;
-}
-
-static int run_command(struct session *s, const struct command *c, int argc, char **argv)
-{
-	int err = open_images_and_log(s, c);
-
-	if (!err && s->plugins->error && !(c->flags & CMD_LISTS_PLUGINS))
-		err = fail(s, EINVAL, "%s", s->plugins->error);
-	if (!err && argc && !(c->flags & CMD_ARGS))
-		err = fail(s, EINVAL, "%s takes no argument %s: see %s %s --help", c->name, argv[0],
-			   program_invocation_short_name, c->name);
-	if (!err)
-		err = c->run(s, argc, argv);
-	if (err < 0)
-		session_report(s);
-	return err;
-}
-
 /* Runs the command named by the first plain argument; returns as it does. */
-static int run(struct options *o, struct plugins *plugins, int argc, char **argv)
+/* line: the whole command line. */
+static int run(struct options *o, struct plugins *plugins, int argc, char **argv, int nline, char **line)
 {
 	const struct command *c = argc ? find_command(argv[0]) : NULL;
 	struct session *s;
@@ -188,7 +150,7 @@ static int run(struct options *o, struct plugins *plugins, int argc, char **argv
 		log_error("unknown command %s; see %s --help", argv[0], program_invocation_short_name);
 		return -EINVAL;
 	}
-	err = c->mode ? 0 : rights_settle(false);
+	err = c->mode || c->flags & CMD_SERVES ? 0 : rights_settle(false);
 	if (!err)
 		err = close_fds(o);
 	if (!err && opt_str(o, "fault"))
@@ -197,9 +159,11 @@ static int run(struct options *o, struct plugins *plugins, int argc, char **argv
 		return err;
 	s = session_new(c->mode, o);
 	s->plugins = plugins;
+	s->argc = nline;
+	s->argv = line;
 	if (c->flags & CMD_ENGINE)
 		signals_catch(s);
-	err = run_command(s, c, argc - 1, argv + 1);
+	err = command_run(s, c, argc - 1, argv + 1);
 	signals_catch(NULL);
 	session_free(s);
 	fault_report(stdout);
@@ -234,7 +198,7 @@ int main(int argc, char **argv)
 	if (!err)
 		set_log(o);
 	if (!err)
-		err = run(o, plugins, nplain, plain);
+		err = run(o, plugins, nplain, plain, argc, argv);
 	else if (plugins && plugins->error)
 		log_error("%s", plugins->error);
 	if ((fflush(stdout) || ferror(stdout)) && err >= 0) {

@@ -111,6 +111,20 @@ static int check_kernel(struct session *s)
 	return t.required || t.optional ? -EOPNOTSUPP : 0;
 }
 
+static void require_one(struct session *s, const struct cr_feature *f, const char *owner, void *arg)
+{
+	if (!f->extra && !plugins_feature(s, f->name))
+		*(int *)arg = fail(s, EOPNOTSUPP, "the kernel lacks %s (%s): %s", f->name, owner, f->cost ? f->cost : "");
+}
+
+int check_required(struct session *s)
+{
+	int err = 0;
+
+	each_feature(s, require_one, &err);
+	return err;
+}
+
 /* ---- a tree ---- */
 
 static void print_blocker(const struct blocker *b, bool json)

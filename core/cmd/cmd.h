@@ -9,6 +9,7 @@ enum {
 	CMD_ENGINE = 1, /* images directory and log are opened before it runs */
 	CMD_ARGS = 2,	/* takes plain arguments */
 	CMD_HIDDEN = 4, /* not in --help */
+	CMD_SERVES = 16, /* what is done comes in requests */
 	CMD_LISTS_PLUGINS = 8, /* runs also when plugins named with --plugins cannot be used, and tells why */
 };
 
@@ -24,6 +25,11 @@ struct command {
 	int (*run)(struct session *s, int argc, char **argv);
 };
 
+/*
+ * Runs c with what is around every command: images directory, log, the report on standard error.  Returns as c->run().
+ */
+int command_run(struct session *s, const struct command *c, int argc, char **argv);
+
 int cmd_dump(struct session *s, int argc, char **argv);
 int cmd_restore(struct session *s, int argc, char **argv);
 int cmd_check(struct session *s, int argc, char **argv);
@@ -36,6 +42,10 @@ int cmd_show(struct session *s, int argc, char **argv);
 int cmd_recover(struct session *s, int argc, char **argv);
 int cmd_cpuinfo(struct session *s, int argc, char **argv);
 int cmd_keygen(struct session *s, int argc, char **argv);
+int cmd_swrk(struct session *s, int argc, char **argv);
+int cmd_service(struct session *s, int argc, char **argv);
+/* check.c: 0, or -EOPNOTSUPP recorded: the kernel lacks something that is always needed. Prints nothing. */
+int check_required(struct session *s);
 
 /* --display-stats: what s->stats has, to standard output. */
 void display_stats(const struct session *s);

@@ -188,6 +188,7 @@ static enum warden_end wanted_end(struct session *s)
 
 static int dump(struct session *s, pid_t pid)
 {
+	bool locked = false;
 	int err, priority;
 	uint64_t t0;
 
@@ -207,6 +208,11 @@ static int dump(struct session *s, pid_t pid)
 		err = warden_freeze(s, pid, opt_str(s->opts, "freeze-cgroup"), opt_int(s->opts, "timeout"));
 	s->stats.t_frozen_since = now_us();
 	s->stats.freezing_time = s->stats.t_frozen_since - t0;
+	if (err == 0) {
+		/* before anything of connections is read: who locks the network by himself does it now */
+		err = action_run(s, "network-lock", pid);
+		locked = err == 0;
+	}
 	if (err == 0)
 		err = dump_frozen(s, pid, priority);
 	setpriority(PRIO_PROCESS, 0, priority);
@@ -225,6 +231,8 @@ static int dump(struct session *s, pid_t pid)
 		err = warden_commit(s, wanted_end(s));
 	else if (s->warden)
 		warden_abort(s);
+	if (locked && (err < 0 || wanted_end(s) != WARDEN_KILL))
+		action_run(s, "network-unlock", pid);
 	plugins_done(s, err);
 	return err;
 }

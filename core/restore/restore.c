@@ -103,7 +103,7 @@ void restore_free(struct restore *r)
 
 static bool in_foreground(struct session *s)
 {
-	return !opt_flag(s->opts, "restore-detached") && !opt_flag(s->opts, "restore-sibling") &&
+	return !s->served && !opt_flag(s->opts, "restore-detached") && !opt_flag(s->opts, "restore-sibling") &&
 	       !opt_flag(s->opts, "exec-cmd");
 }
 
@@ -128,6 +128,8 @@ static int run(struct session *s, struct job *job)
 	s->phase = "commit";
 	if (err == 0)
 		err = stats_write(s);
+	if (err == 0)
+		err = action_run(s, "network-unlock", s->restore->root);
 	if (err == 0)
 		err = action_run(s, "pre-resume", s->restore->root);
 	if (err == 0)

@@ -239,7 +239,7 @@ static int create_root(struct session *s)
 	 * (Linux 6.15: free_pids()): nobody has it any more, and it cannot be had yet.
 	 */
 	for (uint64_t deadline = now_us() + ZOMBIE_WAIT_US;;) {
-		if (opt_flag(s->opts, "restore-detached") && !sibling)
+		if (opt_flag(s->opts, "restore-detached") && !sibling && !s->served)
 			pid = clone_orphan(&args, entry, p->thread);
 		else
 			pid = arch_clone3_enter(&args, sizeof(args), entry, p->thread);

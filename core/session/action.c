@@ -85,7 +85,7 @@ static int run_one(struct session *s, const char *path, const char *action, char
 	return 0;
 }
 
-int action_run(struct session *s, const char *action, pid_t root)
+static int run_scripts(struct session *s, const char *action, pid_t root)
 {
 	char *extra[3], **env;
 	const char *path;
@@ -100,4 +100,11 @@ int action_run(struct session *s, const char *action, pid_t root)
 		free(extra[i]);
 	free(env);
 	return err;
+}
+
+int action_run(struct session *s, const char *action, pid_t root)
+{
+	int err = run_scripts(s, action, root);
+
+	return !err && s->notify ? s->notify(s, action, root) : err;
 }

@@ -381,6 +381,24 @@ int options_parse_early(struct options *o, int argc, char **argv)
 	return err;
 }
 
+int options_read_file_early(struct options *o, const char *path)
+{
+	int err;
+
+	o->skip_unknown = true;
+	err = options_read_file(o, path);
+	o->skip_unknown = false;
+	return err;
+}
+
+const char *options_by_rpc_field(const struct options *o, const char *field)
+{
+	for (size_t i = 0; i < o->all.n; i++)
+		if (o->all.v[i].def->rpc_field && !strcmp(o->all.v[i].def->rpc_field, field))
+			return o->all.v[i].def->name;
+	return NULL;
+}
+
 int options_read_configs(struct options *o)
 {
 	forget_early(o);

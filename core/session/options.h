@@ -2,7 +2,7 @@
 /*
  * options.h: the registry of options.  An option is declared once (struct
  * cr_option, in a command, the core or a plugin) and feeds the command line, the
- * configuration files, RPC (later), --help and the man page.
+ * configuration files, RPC, --help and the man page.
  *
  * Order of parsing: core options are registered, the command line is scanned for
  * the plugin selection (--plugin-dir, --plugins, --no-plugin, --config,
@@ -36,6 +36,10 @@ int options_set(struct options *o, const char *name, const char *value);
 int options_read_configs(struct options *o);
 /* One configuration file. 0 or -errno, logged with file and line. */
 int options_read_file(struct options *o, const char *path);
+/* The same for the options that select plugins alone, after options_parse_early(). */
+int options_read_file_early(struct options *o, const char *path);
+/* The name of the option that declares this field of RPC's options, or NULL. */
+const char *options_by_rpc_field(const struct options *o, const char *field);
 /* Plain arguments (command, pid) are left in *ret_argv, NULL-terminated, to be freed. 0 or -errno, printed. */
 int options_parse(struct options *o, int argc, char **argv, int *ret_argc, char ***ret_argv);
 /*

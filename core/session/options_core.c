@@ -90,7 +90,8 @@ const struct cr_option *const core_options[] = {
 	    "same features), all, none, separated by commas, with ^ before it: not. 'dump' writes cpuinfo.img for ins and "
 	    "cpu. Without a value: all."),
 	OPT("action-script", NULL, CR_OPT_LIST, DUMP | RESTORE, "FILE", NULL,
-	    "Run this program at each stage, named in its environment as CRTOOLS_SCRIPT_ACTION; may be repeated."),
+	    "Run this program at each stage, named in its environment as CRTOOLS_SCRIPT_ACTION (pre-dump, network-lock, post-dump, "
+	    "network-unlock, pre-restore, post-restore, pre-resume, post-resume); may be repeated."),
 	OPT("pidfile", NULL, CR_OPT_STRING, RESTORE, "FILE", NULL,
 	    "Write the pid of the restored root to FILE, relative to the work directory."),
 	OPT("inherit-fd", NULL, CR_OPT_LIST, RESTORE, "fd[N]:KEY", NULL,
@@ -103,6 +104,10 @@ const struct cr_option *const core_options[] = {
 	     "When the tree is restored, execute the command behind '--', as the parent of its root."),
 	FLAG("explain", NULL, RESTORE,
 	     "Print what every restored task would do, system call by system call, and restore nothing."),
+
+	/* service */
+	OPT("address", NULL, CR_OPT_STRING, 0, "PATH", "/run/criu_service.socket", "Where the service listens."),
+	FLAG("daemon", NULL, 0, "Let the service run in the background, as soon as it listens."),
 
 	/* check */
 	OPT("feature", NULL, CR_OPT_LIST, CHECK, "NAME", NULL,

@@ -83,6 +83,15 @@ struct session {
 	VEC(struct id_space *) id_spaces;
 	bool reported; /* session_report() has printed */
 	bool collecting; /* check --images: what fail() is told goes among the blockers */
+
+	/* The command line of this program, for who reads it again (rpc). */
+	int argc;
+	char **argv;
+	/* A client waits for the answer (rpc): a restored root stays a child of this process, which does not wait for its end. */
+	bool served;
+	/* Is told of each stage after the scripts (action.h) and has to agree: 0, or -errno recorded. NULL: nobody. */
+	int (*notify)(struct session *s, const char *action, pid_t root);
+	const void *notify_arg;
 };
 
 static inline struct session *session_of(struct cr_session *s)

@@ -93,6 +93,8 @@ void signals_catch(struct session *s)
 	else if (!s && current)
 		for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
 			sigaction(ends[i], &before[i], NULL);
+	if (s)
+		ignored = 0;
 	current = s;
 }
 

@@ -26,6 +26,16 @@ wait_for 5 gone $pid || fail "something of a restore that was stopped lives"
 rm "$DIR/no"
 restore --action-script "$DIR/script" || fail "restore"
 i=$(realpath "$DIR/img")
-printf '%s\n' "pre-dump $i " "post-dump $i " "pre-restore $i " "post-restore $i $pid" "pre-resume $i $pid" \
-	"pre-restore $i " "post-restore $i $pid" "pre-resume $i $pid" "post-resume $i $pid" >"$DIR/right"
+printf '%s\n' "pre-dump $i " "network-lock $i $pid" "post-dump $i " \
+	"pre-restore $i " "post-restore $i $pid" "network-unlock $i $pid" "pre-resume $i $pid" \
+	"pre-restore $i " "post-restore $i $pid" "network-unlock $i $pid" "pre-resume $i $pid" "post-resume $i $pid" >"$DIR/right"
 cmp "$DIR/right" "$DIR/log" || { cat "$DIR/log"; fail "the stages are not what they should be"; }
+
+# whoever locked the network unlocks it where the connections go on: after a dump that failed, or left the tree running
+rm "$DIR/log"; echo post-dump >"$DIR/no"
+"$STASIS" dump -t $pid -D "$DIR/img" -o dump.log --action-script "$DIR/script" >"$DIR/out" 2>&1 && fail "the second refusal does not count"
+rm "$DIR/no"
+"$STASIS" dump -t $pid -D "$DIR/img" -o dump.log --leave-running --action-script "$DIR/script" || fail "dump --leave-running"
+printf '%s\n' "pre-dump $i " "network-lock $i $pid" "post-dump $i " "network-unlock $i $pid" >"$DIR/one"
+cat "$DIR/one" "$DIR/one" | cmp - "$DIR/log" || { cat "$DIR/log"; fail "the network is not unlocked"; }
+alive $pid || fail "the target is gone"
