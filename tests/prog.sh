@@ -3,7 +3,7 @@
 # prog.sh PROGRAM MODE: takes a self-checking program through dump and restore.
 #   MODE  plain     dump (kills), restore, go on
 #         running   dump --leave-running, go on
-#         rounds    three times dump and restore, then go on
+#         rounds    ROUNDS times (three, unless that is set) dump and restore, then go on
 #         user      as plain, the program runs as an ordinary user
 #         bare      nothing is dumped: does the program itself work?
 # The program gets a directory: it sets its state, creates ready, waits for go, checks, writes result ("ok" or "FAIL why").
@@ -27,7 +27,7 @@ if ! wait_for 20 test -e "$work/ready"; then
 	[ ! -e "$work/result" ] || { read -r r < "$work/result"; case $r in SKIP*) skip "${r#SKIP }";; esac; }
 	cat "$DIR/out"; fail "the program did not get ready"
 fi
-n=1; [ "$mode" != rounds ] || n=3
+n=1; [ "$mode" != rounds ] || n=${ROUNDS:-3}
 [ "$mode" != bare ] || n=0
 for ((i = 0; i < n; i++)); do
 	if [ "$mode" = running ]; then
