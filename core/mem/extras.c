@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * extras.c: what a task's memory has that mm-<vpid> has no field for: protection keys, seals (mseal), locks that wait for the
- * first touch (MLOCK_ONFAULT), and that future mappings are locked too (mlockall(MCL_FUTURE)).
+ * first touch (MLOCK_ONFAULT), names (PR_SET_VMA_ANON_NAME), NUMA policies (mbind), and that future mappings are locked too
+ * (mlockall(MCL_FUTURE)).
  *
  * All of it goes to x-stasis-mem-<vpid>, which is written only when there is something to say.  /proc tells the first
- * three of each mapping.  Which keys are allocated and what mlockall() has been told show in the results of calls that
+ * four of each mapping, the tree has asked for policies (core/tree/policy.c).  Which keys are allocated and what mlockall() has been told show in the results of calls that
  * change nothing: pkey_mprotect() of a hole says EINVAL for a key that is not allocated and ENOMEM for one that is; a
  * page that is mapped for a moment is there at once, and cannot be dropped, when future mappings are locked.
  *
@@ -16,16 +17,23 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include "arch/x86_64/cpu.h"
 #include "image.h"
+#include "policy.h"
 #include "stasis.pb-c.h"
 #include "warden.h"
 
 #ifndef SYS_mseal
 #define SYS_mseal 462 /* Linux 6.10 */
 #endif
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41 /* Linux 5.17 */
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+#define NAME_ROOM 80 /* of the kernel, ANON_VMA_NAME_MAX_LEN */
 #define PKEYS 16
 #define WORD_PKU 11 /* CPUID 7, ECX: protection keys are switched on */
 #define BIT_OSPKE 4
@@ -38,13 +46,36 @@ static uint32_t own_key(const struct proc_vma *v)
 	return v->prot == PROT_EXEC ? 0 : v->pkey;
 }
 
-static bool has_extras(const struct vma_area *a)
+/* The name that the task has given it, which /proc shows as "[anon:NAME]", or NULL. Allocated. */
+static char *name_of(const struct vma_area *a)
 {
-	return own_key(&a->v) || (a->v.vmflags & (VMF(SL) | VMF(LF)) && !(a->status & (VMA_VDSO | VMA_VVAR | VMA_VSYSCALL)));
+	static const char *const marks[] = { "[anon:", "[anon_shmem:" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(marks); i++) {
+		size_t n = strlen(marks[i]), len = strlen(a->v.path);
+
+		if (!strncmp(a->v.path, marks[i], n) && len > n && a->v.path[len - 1] == ']')
+			return xasprintf("%.*s", (int)(len - n - 1), a->v.path + n);
+	}
+	return NULL;
 }
 
-static void fill_range(StasisRange *r, const struct vma_area *a)
+/* Policies are in the order of their addresses; *i: the first that may be that of a. */
+static const struct mem_policy *policy_of(const struct task *t, const struct vma_area *a, size_t *i)
 {
+	while (*i < t->policies.n && t->policies.v[*i].end <= a->v.start)
+		(*i)++;
+	return *i < t->policies.n && t->policies.v[*i].start <= a->v.start ? &t->policies.v[*i] : NULL;
+}
+
+static bool fill_range(StasisRange *r, const struct vma_area *a, const struct mem_policy *policy)
+{
+	bool special = a->status & (VMA_VDSO | VMA_VVAR | VMA_VSYSCALL);
+
+	if (special)
+		policy = NULL;
+	if (!own_key(&a->v) && !policy && a->v.path[0] != '[' && (special || !(a->v.vmflags & (VMF(SL) | VMF(LF)))))
+		return false;
 	stasis_range__init(r);
 	r->start = a->v.start;
 	r->end = a->v.end;
@@ -52,6 +83,10 @@ static void fill_range(StasisRange *r, const struct vma_area *a)
 	r->has_pkey = r->pkey != 0;
 	r->has_sealed = r->sealed = (a->v.vmflags & VMF(SL)) != 0;
 	r->has_on_fault = r->on_fault = (a->v.vmflags & VMF(LF)) != 0;
+	r->name = name_of(a);
+	if (policy)
+		r->policy = policy_message(policy);
+	return r->has_pkey || r->name || policy || (!special && (r->sealed || r->on_fault));
 }
 
 int mem_find_hole(struct session *s, const struct task *t, uint64_t *ret_hole)
@@ -129,6 +164,7 @@ int extras_dump(struct session *s, struct task *t, const struct mem_facts *facts
 	StasisMem e = STASIS_MEM__INIT;
 	StasisRange *ranges = xcalloc(t->mem->areas.n + 1, sizeof(*ranges));
 	StasisRange **list = xcalloc(t->mem->areas.n + 1, sizeof(*list));
+	size_t at = 0;
 	int err = 0;
 
 	e.ranges = list;
@@ -141,14 +177,19 @@ int extras_dump(struct session *s, struct task *t, const struct mem_facts *facts
 
 		if (v->prot == PROT_EXEC && v->pkey)
 			e.exec_pkey = v->pkey;
-		if (!has_extras(&t->mem->areas.v[i]))
+		if (!fill_range(&ranges[e.n_ranges], &t->mem->areas.v[i], policy_of(t, &t->mem->areas.v[i], &at)))
 			continue;
 		list[e.n_ranges] = &ranges[e.n_ranges];
-		fill_range(&ranges[e.n_ranges++], &t->mem->areas.v[i]);
+		e.n_ranges++;
 	}
 	e.has_exec_pkey = e.exec_pkey != 0;
 	if (e.has_exec_pkey || e.n_ranges || e.has_lock_all || e.has_pkeys)
 		err = img_append_msg(s, &img_stasis_mem, task_vpid(t), &e.base);
+	for (size_t i = 0; i < e.n_ranges; i++) {
+		free(ranges[i].name);
+		if (ranges[i].policy)
+			stasis_policy__free_unpacked(ranges[i].policy, NULL);
+	}
 	free(list);
 	free(ranges);
 	return err;
@@ -170,7 +211,8 @@ int extras_load(struct session *s, struct task *t)
 		const StasisRange *r = m->extra->ranges[i];
 
 		if (r->start < end || r->end <= r->start || r->end > USER_END ||
-		    (r->start | r->end) % PAGE_BYTES || r->pkey >= PKEYS)
+		    (r->start | r->end) % PAGE_BYTES || r->pkey >= PKEYS || !policy_sane(r->policy) ||
+		    (r->name && strlen(r->name) >= NAME_ROOM))
 			return fail(s, EPROTO, "x-stasis-mem-%d.img: the range %#lx-%#lx makes no sense", task_vpid(t), r->start,
 				    r->end);
 		end = r->end;
@@ -270,6 +312,47 @@ void extras_plan_spare_keys(const struct mem *own, const struct mem *from, struc
 	for (uint32_t key = 1; key < PKEYS && (want >> key || key <= exec); key++)
 		if (!(want >> key & 1) && key != exec && key != taken)
 			plan_sys(p, BLOB_ZERO, SYS_pkey_free, key);
+}
+
+/* Names need CONFIG_ANON_VMA_NAME; without it all calls say EINVAL, with it nothing is to be done for no bytes. */
+static bool can_name(void)
+{
+	static int can = -1;
+
+	if (can < 0) {
+		can = prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, 0, 0, NULL) == 0;
+		if (!can)
+			log_warn("memory has names (PR_SET_VMA_ANON_NAME), which this kernel does not know: they are lost");
+	}
+	return can;
+}
+
+void extras_plan_name(const struct mem *own, const struct mem *from, uint64_t start, uint64_t end, struct plan *p)
+{
+	const StasisRange *want = range_at(own, start), *had = from ? range_at(from, start) : NULL;
+	const char *name = want ? want->name : NULL, *old = had ? had->name : NULL;
+
+	if ((!name && !old) || (name && old && !strcmp(name, old)) || !can_name())
+		return;
+	plan_sys(p, BLOB_ZERO, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, end - start,
+		 name ? (uintptr_t)plan_put(p, name, strlen(name) + 1) : 0);
+}
+
+void extras_plan_policy(const struct mem *own, const struct mem *from, uint64_t start, uint64_t end, struct plan *p)
+{
+	const StasisRange *w = range_at(own, start), *h = from ? range_at(from, start) : NULL;
+	const StasisPolicy *want = w ? w->policy : NULL, *had = h ? h->policy : NULL;
+	struct policy_args a;
+
+	if (policy_same(want, had))
+		return;
+	policy_unpack(want, &a);
+	if (policy_usable(&a))
+		plan_sys(p, BLOB_ZERO, SYS_mbind, start, end - start, a.mode,
+			 a.max ? (uintptr_t)plan_put(p, a.nodes, sizeof(a.nodes)) : 0, a.max, 0);
+	else
+		log_warn("memory at %#lx: its policy (mbind, mode %#x) is for NUMA nodes that this machine lacks: it is lost", start,
+			 a.mode);
 }
 
 void mem_plan_late(struct task *t, struct plan *p)

@@ -185,6 +185,12 @@ void extras_free(struct mem *m);
 /* Restore: the protection key of the mapping at addr, 0: none; whether it is locked only where it is touched. */
 uint32_t extras_key(const struct mem *m, uint64_t addr);
 bool extras_on_fault(const struct mem *m, uint64_t addr);
+/*
+ * Operations that give [start, end), part of one mapping of own, its NUMA policy, and its name, where those inherited from
+ * `from` (NULL: none) are others.
+ */
+void extras_plan_policy(const struct mem *own, const struct mem *from, uint64_t start, uint64_t end, struct plan *p);
+void extras_plan_name(const struct mem *own, const struct mem *from, uint64_t start, uint64_t end, struct plan *p);
 /* Restore: -EOPNOTSUPP recorded when t has allocated keys and this machine has none. */
 int extras_check_keys(struct session *s, const struct task *t);
 /*

@@ -305,6 +305,8 @@ static int make_mappings(struct planner *pl)
 		if (r < 0)
 			return r;
 		advise_early(pl, pc);
+		/* before pages come, which are to be from its nodes */
+		extras_plan_policy(pl->own, pc->from ? pl->from : NULL, pc->start, pc->end, pl->p);
 	}
 	plan_origin(pl->p->set, "memory: pages of the parent that the task has not");
 	for (size_t i = 0; i < pl->d.drop.n; i++)
@@ -455,6 +457,7 @@ static void finish_mappings(struct planner *pl)
 		else if (work_prot(pc) != pc->v->prot)
 			plan_sys(pl->p, BLOB_ZERO, SYS_mprotect, pc->start, pc->end - pc->start, pc->v->prot);
 		advise_late(pl, pc);
+		extras_plan_name(pl->own, pc->from ? pl->from : NULL, pc->start, pc->end, pl->p);
 	}
 	extras_plan_spare_keys(pl->own, pl->from, pl->p);
 	for (size_t i = 0; i < pl->own->guards.n; i++) {

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "restore_priv.h"
+#include "tree/policy.h"
 #include "warden.h"
 
 #include "core.pb-c.h"
@@ -147,6 +148,22 @@ static void plan_io_flusher(const struct thread *th, struct plan *p)
 			 thread_vtid(th));
 }
 
+static void plan_policy(const struct thread *th, struct plan *p)
+{
+	struct policy_args own, want;
+
+	policy_own(&own);
+	policy_unpack(th->extra->policy, &want);
+	if (own.mode == want.mode && !memcmp(own.nodes, want.nodes, sizeof(own.nodes)))
+		return;
+	if (policy_usable(&want))
+		plan_sys(p, BLOB_ZERO, SYS_set_mempolicy, want.mode,
+			 want.max ? (uintptr_t)plan_put(p, want.nodes, sizeof(want.nodes)) : 0, want.max);
+	else
+		log_warn("pid %d tid %d: its memory policy (set_mempolicy, mode %#x) is for NUMA nodes that this machine lacks: it "
+			 "gets that of the engine", task_vpid(th->task), thread_vtid(th), want.mode);
+}
+
 void restore_plan_thread_attrs(struct thread *th, struct plan *p)
 {
 	const StasisThread *x = th->extra;
@@ -160,6 +177,7 @@ void restore_plan_thread_attrs(struct thread *th, struct plan *p)
 		plan_sys(p, BLOB_ZERO, SYS_prctl, PR_SET_TIMERSLACK, slack);
 	plan_io_flusher(th, p);
 	plan_speculation(x, p);
+	plan_policy(th, p);
 	if (x->no_cpuid)
 		plan_sys(p, BLOB_ZERO, SYS_arch_prctl, ATTR_SET_CPUID, 0);
 	if (x->no_tsc)

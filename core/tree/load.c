@@ -13,6 +13,7 @@
 #include "plugin.h"
 #include "tree_priv.h"
 #include "attrs.h"
+#include "policy.h"
 
 #include "core.pb-c.h"
 #include "fs.pb-c.h"
@@ -220,7 +221,8 @@ static int take_extras(struct session *s, struct task *t)
 		struct thread *th = i < t->threads.n && (uint32_t)thread_vtid(t->threads.v[i]) == x->tid ? t->threads.v[i] :
 												     thread_by_vtid(t, x->tid);
 
-		if (!th || th->extra || (x->has_cpus && x->cpus.len > CPU_MASK_BYTES) || x->n_speculation > ATTR_SPECULATIONS)
+		if (!th || th->extra || (x->has_cpus && x->cpus.len > CPU_MASK_BYTES) || x->n_speculation > ATTR_SPECULATIONS ||
+		    !policy_sane(x->policy))
 			return fail(s, EPROTO, "x-stasis-tasks.img: pid %u, thread %u", e->pid, x->tid);
 		th->extra = x;
 	}
@@ -373,6 +375,7 @@ void tree_free(struct tree *tree)
 			free(t->threads.v[i]);
 		}
 		vec_free(&t->threads);
+		vec_free(&t->policies);
 		proc_status_free(&t->status);
 		free_message(t->ids);
 		free_message(t->extra);

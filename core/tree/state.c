@@ -31,6 +31,7 @@ static void thread_calls(struct call_list *c)
 	call_add(c, SYS_prctl, PR_GET_PDEATHSIG, 0, 0, 0, 0);
 	call_wants_out(c, 1, 4);
 	attrs_thread_calls(c);
+	policy_thread_call(c);
 }
 
 static void process_calls(struct call_list *c, const timer_list *timers)
@@ -196,6 +197,8 @@ static int fill_thread(struct session *s, struct thread *th, const struct thread
 	if (err == 0)
 		err = attrs_thread(s, th, ts, c);
 	if (err == 0)
+		policy_thread_answer(th->extra, c);
+	if (err == 0)
 		err = seccomp_collect(s, th, st->seccomp);
 	if (err < 0)
 		return err;
@@ -294,7 +297,8 @@ struct question {
 	struct call_list calls;
 	timer_list timers; /* of a leader; */
 	uint64_t hole;	   /* for the calls about its memory, */
-	size_t memory;	   /* which are these and those behind */
+	size_t memory;	   /* which are these, */
+	size_t policies;   /* and about the policies of its mappings, these and those behind */
 };
 
 /* Threads that are asked together: W needs one request for them all. */
@@ -313,7 +317,8 @@ static int memory_question(struct session *s, struct question *q)
 	q->memory = q->calls.n;
 	if (err == 0)
 		call_append(&q->calls, calls, mem_probe_calls(q->hole, calls));
-	return err;
+	q->policies = q->calls.n;
+	return err ? err : policy_calls(s, q->th->task, &q->calls);
 }
 
 static int put_question(struct session *s, struct questions *all, struct thread *th)
@@ -366,6 +371,7 @@ static int take_answer(struct session *s, struct question *q, const struct threa
 		mem_probe_answers(c.v + q->memory, q->hole, &facts);
 		th->task->lock_all = facts.lock_all;
 		th->task->pkeys = facts.pkeys;
+		err = policy_answers(s, th->task, c.v + q->policies);
 	}
 	return err;
 }

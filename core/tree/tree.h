@@ -23,6 +23,15 @@ struct StasisTask;
 struct StasisThread;
 struct SeccompEntry;
 
+/* Memory policy of a mapping (mbind(2)), or of a thread. */
+#define POLICY_NODES 1024
+struct mem_policy {
+	uint64_t start, end;
+	uint32_t mode; /* with its flags */
+	uint8_t nodes[POLICY_NODES / 8];
+};
+typedef VEC(struct mem_policy) policy_list;
+
 enum task_life { TASK_ALIVE = 1, TASK_ZOMBIE = 2, TASK_STOPPED = 3 /* job-control stop */ };
 
 struct thread {
@@ -56,6 +65,7 @@ struct task {
 	uint64_t brk;		   /* dump: current break */
 	int dumpable;		   /* dump: prctl PR_GET_DUMPABLE */
 	uint32_t lock_all, pkeys;  /* dump: see struct mem_facts */
+	policy_list policies;	   /* dump: of mappings that have one, by address */
 	VEC(struct thread *) threads; /* [0] is the leader; a zombie has only that */
 	struct TaskKobjIdsEntry *ids;
 	struct mem *mem;	/* core/mem */

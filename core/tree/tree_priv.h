@@ -33,7 +33,7 @@ struct call_list {
 
 /* Positions of the answers: what every thread is asked, then what the leader is asked for its process. */
 enum {
-	C_SAS, C_TID, C_SECBITS, C_PDEATH, C_SLACK, C_TSC, C_CPUID, C_SPEC, C_SPEC_LAST = C_SPEC + 2,
+	C_SAS, C_TID, C_SECBITS, C_PDEATH, C_SLACK, C_TSC, C_CPUID, C_SPEC, C_SPEC_LAST = C_SPEC + 2, C_POLICY,
 	C_BRK, C_DUMPABLE, C_SUBREAPER, C_THP, C_MDWE, C_KSM, C_MEMBARRIER,
 	C_ITIMER, C_SIGACT = C_ITIMER + 3, C_PTIMER = C_SIGACT + NSIG_KERNEL,
 };
@@ -73,6 +73,18 @@ int attrs_sched(struct session *s, struct thread *th, ThreadCoreEntry *tc);
 int attrs_thread(struct session *s, struct thread *th, const struct thread_state *ts, const struct call_list *c);
 /* t->extra from the answers; the membarrier registrations go to tc. */
 void attrs_process(struct task *t, const struct call_list *c, TaskCoreEntry *tc);
+
+/* ---- policy.c ---- */
+
+/* Call C_POLICY. */
+void policy_thread_call(struct call_list *c);
+void policy_thread_answer(StasisThread *x, const struct call_list *c);
+/*
+ * Adds calls, as many as it makes t->policies long, about every mapping of t. 0 or -errno, recorded.  policy_answers():
+ * their answers; what has no policy of its own is taken out of the list.
+ */
+int policy_calls(struct session *s, struct task *t, struct call_list *c);
+int policy_answers(struct session *s, struct task *t, const struct inject_call *answers);
 
 /* ---- seccomp.c ---- */
 
