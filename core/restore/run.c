@@ -312,6 +312,20 @@ static void set_oom_scores(struct session *s)
 	}
 }
 
+static bool has_sigchld(const TaskCoreEntry *tc)
+{
+	const SignalQueueEntry *q = tc->signals_s;
+
+	for (size_t i = 0; q && i < q->n_signals; i++) {
+		siginfo_t si = { 0 };
+
+		memcpy(&si, q->signals[i]->siginfo.data, MIN_OF(q->signals[i]->siginfo.len, sizeof(si)));
+		if (si.si_signo == SIGCHLD)
+			return true;
+	}
+	return false;
+}
+
 static int final_table(struct session *s, struct warden_final **ret, size_t *ret_n)
 {
 	struct restore *r = s->restore;
@@ -344,6 +358,10 @@ static int final_table(struct session *s, struct warden_final **ret, size_t *ret
 			restore_final_attrs(th, f);
 			if (i)
 				continue;
+			f->parent = t->parent ? task_vpid(t->parent) : 0;
+			f->news = t->news;
+			f->has_sigchld = has_sigchld(th->core->tc);
+			f->take.set = 1ull << (SIGCHLD - 1);
 			if (t->life == TASK_STOPPED)
 				f->stop_signo = t->stop_signo ? t->stop_signo : SIGSTOP;
 			err = mem_syscall_ip(s, t, &f->syscall_ip);

@@ -241,6 +241,8 @@ static int dump_extras(struct session *s)
 		e->pid = task_vpid(t);
 		e->has_exit_signal = t->parent && t->exit_signal != SIGCHLD && t->exit_signal >= 0;
 		e->exit_signal = e->has_exit_signal ? t->exit_signal : 0;
+		e->has_news = t->news != 0;
+		e->news = t->news;
 		if (!t->extra && !e->has_exit_signal)
 			continue;
 		err = img_append_msg(s, &img_stasis_tasks, CR_IMG_NO_ID, &e->base);

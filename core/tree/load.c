@@ -249,6 +249,7 @@ static int load_extras(struct session *s)
 		}
 		if (e->has_exit_signal)
 			t->exit_signal = e->exit_signal;
+		t->news = e->has_news ? e->news : 0;
 		t->extra = e;
 		err = take_extras(s, t);
 		if (err < 0)

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "mem.h"
@@ -47,6 +48,32 @@ static void process_calls(struct call_list *c, const timer_list *timers)
 		call_wants_out(c, 2, sizeof(struct kernel_sigaction));
 	}
 	timers_posix_calls(c, timers);
+}
+
+/* What wait(2) would tell it about its children, without taking it. */
+static void news_calls(struct call_list *c, const struct task *t)
+{
+	for (const struct task *k = t->child; k; k = k->sibling) {
+		if (k->life == TASK_ZOMBIE)
+			continue;
+		call_add(c, SYS_waitid, P_PID, task_vpid(k), 0, WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT | __WALL, 0);
+		call_wants_out(c, 2, sizeof(siginfo_t));
+	}
+}
+
+static void news_answers(struct task *t, const struct inject_call *answers)
+{
+	for (struct task *k = t->child; k; k = k->sibling) {
+		siginfo_t si = { 0 };
+
+		if (k->life == TASK_ZOMBIE)
+			continue;
+		if (answers->ret == 0)
+			memcpy(&si, answers->out, sizeof(si));
+		if (si.si_pid == task_vpid(k))
+			k->news = si.si_code;
+		answers++;
+	}
 }
 
 static SignalQueueEntry *queue_message(const siginfo_t *sig, size_t n)
@@ -298,6 +325,7 @@ struct question {
 	timer_list timers; /* of a leader; */
 	uint64_t hole;	   /* for the calls about its memory, */
 	size_t memory;	   /* which are these, */
+	size_t news;	   /* about its children, */
 	size_t policies;   /* and about the policies of its mappings, these and those behind */
 };
 
@@ -317,6 +345,8 @@ static int memory_question(struct session *s, struct question *q)
 	q->memory = q->calls.n;
 	if (err == 0)
 		call_append(&q->calls, calls, mem_probe_calls(q->hole, calls));
+	q->news = q->calls.n;
+	news_calls(&q->calls, q->th->task);
 	q->policies = q->calls.n;
 	return err ? err : policy_calls(s, q->th->task, &q->calls);
 }
@@ -371,6 +401,7 @@ static int take_answer(struct session *s, struct question *q, const struct threa
 		mem_probe_answers(c.v + q->memory, q->hole, &facts);
 		th->task->lock_all = facts.lock_all;
 		th->task->pkeys = facts.pkeys;
+		news_answers(th->task, c.v + q->news);
 		err = policy_answers(s, th->task, c.v + q->policies);
 	}
 	return err;

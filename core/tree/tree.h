@@ -60,6 +60,7 @@ struct task {
 	uint32_t stop_signo;
 	int exit_code;	      /* zombie: wait status */
 	int exit_signal;
+	uint32_t news;	      /* what wait(2) has still to tell its parent: CLD_STOPPED, CLD_CONTINUED or 0 */
 	struct proc_stat stat;	   /* dump */
 	struct proc_status status; /* dump */
 	uint64_t brk;		   /* dump: current break */

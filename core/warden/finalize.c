@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #define HOLD_TIMEOUT_US 10000000
 
@@ -82,15 +83,108 @@ static int set_thread(struct server *sv, const struct warden_final *f)
 	return err ? lost(sv, f->tid, err, "its system call user dispatch cannot be set") : 0;
 }
 
-static int stop_process(struct server *sv, const struct warden_final *f, bool stop_all)
+/* ---- job control ---- */
+
+/* The other threads take part in the stop: only then it is complete, and the parent is told. */
+static int join_stop(struct server *sv, const struct warden_final *leader, const struct warden_final *end)
+{
+	for (const struct warden_final *f = leader + 1; f < end && !f->leader; f++) {
+		struct tracee *t = tracee_find(sv, f->tid);
+		int err = t ? pt_sure(PTRACE_CONT, f->tid, 0, 0) : -ESRCH;
+
+		if (!err) {
+			t->state = TR_RUNNING;
+			err = tracee_hold(sv, t, now_us() + HOLD_TIMEOUT_US);
+		}
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* SIGCONT goes to its process, but is not delivered. */
+static int go_on(struct server *sv, struct tracee *t)
+{
+	uint64_t deadline = now_us() + HOLD_TIMEOUT_US, most = ~(1ull << (SIGCONT - 1)), all = ~0ull;
+	int status, sig = 0, err = pt(PTRACE_SETSIGMASK, t->tid, sizeof(most), (uintptr_t)&most);
+
+	if (!err && syscall(SYS_tgkill, t->tgid, t->tid, SIGCONT) < 0)
+		err = -errno;
+	for (bool seen = false; !seen && !err; seen = !err && stop_kind_of(status, &sig) == STOP_SIGNAL && sig == SIGCONT) {
+		err = pt(PTRACE_CONT, t->tid, 0, 0);
+		if (!err)
+			err = tracee_wait(t->tid, &status, deadline);
+		if (!err && stop_kind_of(status, &sig) == STOP_DEAD)
+			err = -ESRCH;
+	}
+	if (!err)
+		err = pt(PTRACE_SETSIGMASK, t->tid, sizeof(all), (uintptr_t)&all);
+	if (err)
+		return err;
+	t->state = TR_RUNNING;
+	pt_sure(PTRACE_INTERRUPT, t->tid, 0, 0);
+	pt_sure(PTRACE_CONT, t->tid, 0, 0);
+	return tracee_hold(sv, t, deadline);
+}
+
+static int stop_signal(const struct warden_final *f, bool stop_all)
+{
+	return f->stop_signo ? (int)f->stop_signo : stop_all || f->news == CLD_CONTINUED ? SIGSTOP : 0;
+}
+
+/* Into the state that it is to have. */
+static int stop_process(struct server *sv, const struct warden_final *f, const struct warden_final *end, bool stop_all)
 {
 	struct tracee *t = tracee_find(sv, f->tid);
-	int signo = f->stop_signo ? (int)f->stop_signo : stop_all ? SIGSTOP : 0, err;
+	int signo = stop_signal(f, stop_all), err = t ? 0 : -ESRCH;
 
-	if (!signo)
-		return 0;
-	err = t ? tracee_group_stop(sv, t, signo) : -ESRCH;
+	if (!err)
+		err = tracee_group_stop(sv, t, signo);
+	if (!err)
+		err = join_stop(sv, f, end);
+	if (!err && !f->stop_signo && !stop_all)
+		err = go_on(sv, t);
 	return err ? lost(sv, f->tid, err, "it cannot be put into its stopped state") : 0;
+}
+
+/* What the stops of its children have told a parent, and it knew already: taken away, also their SIGCHLD. */
+static int hush(struct server *sv, const struct warden_final *f, const struct warden_final *table, size_t n, bool stop_all)
+{
+	uint64_t take[6] = { (uintptr_t)&f->take.set, 0, (uintptr_t)&f->take.zero, sizeof(f->take.set) }, all = ~0ull;
+	struct tracee *t = tracee_find(sv, f->tid);
+	int err = t ? pt(PTRACE_SETSIGMASK, f->tid, sizeof(all), (uintptr_t)&all) : -ESRCH;
+	bool any = false;
+	int64_t result;
+
+	for (size_t i = 0; i < n && !err; i++) {
+		uint64_t args[6] = { P_PID, table[i].tid, 0, WSTOPPED | WNOHANG | __WALL };
+
+		if (!table[i].leader || table[i].parent != f->tid || !stop_signal(&table[i], stop_all))
+			continue;
+		any = true;
+		if (!table[i].news)
+			err = inject_one(sv, t, f->syscall_ip, SYS_waitid, args, &result);
+	}
+	if (any && !err && !f->has_sigchld)
+		err = inject_one(sv, t, f->syscall_ip, SYS_rt_sigtimedwait, take, &result);
+	return err ? lost(sv, f->tid, err, "it cannot be kept from hearing of its stopped children") : 0;
+}
+
+/* As long as all are in the blob. */
+static int stop_processes(struct server *sv, const struct warden_final *table, size_t n, bool stop_all)
+{
+	bool any = false;
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++)
+		if (table[i].leader && stop_signal(&table[i], stop_all)) {
+			err = stop_process(sv, &table[i], table + n, stop_all);
+			any = true;
+		}
+	for (size_t i = 0; i < n && any && !err; i++)
+		if (table[i].leader)
+			err = hush(sv, &table[i], table, n, stop_all);
+	return err;
 }
 
 int wd_finalize(struct server *sv, uint64_t table, size_t n, bool stop_all)
@@ -105,14 +199,13 @@ int wd_finalize(struct server *sv, uint64_t table, size_t n, bool stop_all)
 	err = match_table(sv, f, n);
 	if (!err)
 		err = hold_all(sv);
+	if (!err)
+		err = stop_processes(sv, f, n, stop_all);
 	for (size_t i = 0; i < n && !err; i++)
 		if (f[i].leader && f[i].unmap_len)
 			err = unmap_arena(sv, &f[i]);
 	for (size_t i = 0; i < n && !err; i++)
 		err = set_thread(sv, &f[i]);
-	for (size_t i = 0; i < n && !err; i++)
-		if (f[i].leader)
-			err = stop_process(sv, &f[i], stop_all);
 	return err;
 }
 
