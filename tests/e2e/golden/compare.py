@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""compare.py EXPECT DIR: whether the decoded images DIR/*.json have the fields and values that EXPECT lists.
+"""compare.py DIR EXPECT…: whether the decoded images DIR/*.json have the fields and values that the lists EXPECT name.
 
 Several images of one kind (core-7, core-8) count together.  A field is the path from the entry to it, "[]" for each
 element of a list; "path=value": one of the values there.
@@ -25,12 +25,12 @@ def walk(value, path, found):
 
 def main():
     kinds, kind, missing, count = {}, None, [], 0
-    for name in os.listdir(sys.argv[2]):
+    for name in os.listdir(sys.argv[1]):
         found = kinds.setdefault(re.sub(r"-[0-9a-f]+$", "", name.removesuffix(".json")), collections.defaultdict(set))
-        with open(os.path.join(sys.argv[2], name)) as f:
+        with open(os.path.join(sys.argv[1], name)) as f:
             for entry in json.load(f)["entries"]:
                 walk(entry, "", found)
-    for line in open(sys.argv[1]):
+    for line in (line for expect in sys.argv[2:] for line in open(expect)):
         if line.startswith("#"):
             continue
         if not line.startswith("\t"):

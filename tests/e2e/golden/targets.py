@@ -3,14 +3,17 @@
 """targets.py CASE DIR: small programs whose images golden.sh compares with what the well-known format has.
 
 tasks  sessions, groups, a zombie, threads, timers, actions, masks, queued signals
-files  regular files of every kind, pipes, a FIFO, eventfd, timerfd, signalfd, epoll, memfd
+files  regular files of every kind, pipes, a FIFO, eventfd, timerfd, signalfd, epoll, memfd, inotify, pidfd, locks
 mem    private, shared and file mappings, copied on write
+socks  unix, TCP, UDP, netlink and packet sockets, with what is queued in them
 """
 import ctypes
+import fcntl
 import mmap
 import os
 import select
 import signal
+import socket
 import struct
 import sys
 import threading
@@ -36,7 +39,7 @@ def child(before=None):
 
 def tasks():
     child(os.setsid)
-    child(lambda: (os.setpgid(0, 0), os.nice(7)))
+    child(lambda: (os.setpgid(0, 0), os.setpriority(os.PRIO_PROCESS, 0, 7)))
     dead = os.fork()
     if dead == 0:
         os._exit(9)
@@ -82,6 +85,10 @@ def files():
     mem = os.memfd_create("scratch", 0)
     os.write(mem, b"x" * 5000)
     kept.append(mmap.mmap(mem, 4096))
+    libc.inotify_add_watch(libc.inotify_init1(0), b".", 0x100)  # IN_CREATE
+    fcntl.flock(log, fcntl.LOCK_EX)
+    fcntl.lockf(gone, fcntl.LOCK_EX, 20, 4)
+    os.pidfd_open(os.getpid())
     child()
 
 
@@ -100,8 +107,38 @@ def mem():
     child()
 
 
+def socks():
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    one.send(b"waiting")
+    server = socket.socket(socket.AF_UNIX)
+    server.bind("socket")
+    server.listen(4)
+    client = socket.socket(socket.AF_UNIX)
+    client.connect("socket")
+    accepted = server.accept()[0]
+    accepted.send(b"hello")
+    named = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    named.bind("\0golden")
+    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sender.connect("\0golden")
+    sender.send(b"datagram")
+    kept.extend([one, other, server, client, accepted, named, sender])
+    listener = socket.create_server(("127.0.0.1", 7101), backlog=6)
+    connected = socket.create_connection(("127.0.0.1", 7101))
+    peer = listener.accept()[0]
+    connected.send(b"not read yet")
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(("127.0.0.1", 7102))
+    udp6 = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    udp6.bind(("::1", 7103))
+    netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+    netlink.bind((0, 1))
+    packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0x0300)
+    kept.extend([listener, connected, peer, udp, udp6, netlink, packet])
+
+
 os.chdir(sys.argv[2])
-{"tasks": tasks, "files": files, "mem": mem}[sys.argv[1]]()
+{"tasks": tasks, "files": files, "mem": mem, "socks": socks}[sys.argv[1]]()
 time.sleep(0.2)
 open("ready", "w").close()
 sleep_on()
