@@ -52,6 +52,8 @@ static int collect_tasks(struct session *s)
 			break;
 	}
 	at_object(s, NULL);
+	if (err == 0)
+		mem_collected(s);
 	return err;
 }
 
@@ -193,7 +195,9 @@ static int dump(struct session *s, pid_t pid)
 	uint64_t t0;
 
 	s->phase = "prepare";
-	err = BROADCAST(s, prepare);
+	err = mem_prepare(s);
+	if (err == 0)
+		err = BROADCAST(s, prepare);
 	if (err == 0)
 		err = action_run(s, "pre-dump", 0);
 	s->phase = "freeze";

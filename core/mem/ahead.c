@@ -54,8 +54,8 @@ void mem_read_ahead(struct session *s, pid_t root)
 	struct ahead **ah = mem_ahead(s);
 	int_list pids = { 0 };
 
-	if (!opt_flag(s->opts, "leave-running") || !strcmp(opt_str(s->opts, "snapshot"), "off"))
-		return;
+	if (!opt_flag(s->opts, "leave-running") || !strcmp(opt_str(s->opts, "snapshot"), "off") || exclude_by_advice(s))
+		return; /* flags that decide what is left out have to be those of now */
 	if (!*ah)
 		*ah = xcalloc(1, sizeof(**ah));
 	*vec_push(&pids) = root;

@@ -30,6 +30,7 @@ void mem_free(struct mem *m)
 	for (size_t i = 0; i < m->areas.n; i++)
 		free(m->areas.v[i].v.path);
 	vec_free(&m->areas);
+	vec_free(&m->excluded);
 	mappings_free(m);
 	snapshot_free(m->snapshot);
 	mem_free_restore(m);
@@ -234,6 +235,8 @@ int mem_collect(struct session *s, struct task *t)
 		err = fail(s, ESRCH, "it has no memory: its main thread has ended");
 	else
 		err = collect_list(s, t, &l);
+	if (!err)
+		exclude_collect(s, t);
 	proc_vmas_free(&l);
 	at_object(s, NULL);
 	return err;

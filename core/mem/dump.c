@@ -80,6 +80,7 @@ static int scan_task(struct session *s, struct task *t, struct scanner *sc)
 	if (!err)
 		err = t->mem->snapshot ? snapshot_scan(t, sc) : scan_areas(sc, t->mem->areas.v, t->mem->areas.n);
 	s->stats.pages_scanned += sc->pages;
+	exclude_cut(&sc->runs, &t->mem->excluded);
 	return err ? fail(s, -err, "cannot find out which pages are there (/proc/%d/pagemap): %s", source_pid(t),
 			  strerror(-err))
 		   : 0;

@@ -37,6 +37,10 @@ struct mem_facts {
 
 /* ---- dump; E, host namespaces, tree frozen ---- */
 
+/* The options about memory, before anything else, tree running. 0 or -errno recorded. */
+int mem_prepare(struct session *s);
+/* All tasks are collected: warns of options that mean nothing. */
+void mem_collected(struct session *s);
 /*
  * Reads the mappings of t, classifies them, makes file objects of what is behind them (files_collect_mapping), refuses
  * by name what nobody can dump: 0 then, with blockers in s. Also usable on a running tree (check): what vanishes is left out.

@@ -3,7 +3,7 @@
  * mem_priv.h: what the files of core/mem share.
  *
  * dump:    vma.c (classification), collect.c (mappings of a task), scan.c (which pages),
- *          dump.c, pages.c (images), shmem.c (shared memory objects)
+ *          exclude.c (what is left out), dump.c, pages.c (images), shmem.c (shared memory objects)
  * restore: load.c, plan.c, open.c, vdso.c, vdso_proxy.c
  *
  * Meaning of what the images hold:
@@ -146,6 +146,7 @@ struct mem {
 	VEC(struct vma_area) areas; /* sorted, no overlaps; the vvar area is one */
 	struct snapshot *snapshot;  /* NULL: its memory is written while it is frozen */
 	bool unsure;		    /* flags of the areas are those before the freeze: ahead_settle() */
+	span_list excluded;	    /* private memory that is left out; sorted, no overlaps */
 
 	/* restore (load.c, plan.c): fields of the restore side below this line */
 	struct StasisMem *extra; /* as read; NULL: nothing special (extras.c) */
@@ -267,6 +268,30 @@ int scanner_open(struct scanner *sc, pid_t pid);
 void scanner_close(struct scanner *sc);
 /* Adds what n areas, in order, have to runs and guards. 0 or -errno, not recorded. */
 int scan_areas(struct scanner *sc, const struct vma_area *a, size_t n);
+
+/* ---- memory that is left out (exclude.c) ---- */
+
+enum exclude_kind { EXCLUDE_RANGE = 1, EXCLUDE_NAME, EXCLUDE_DONTDUMP };
+struct exclude_rule {
+	enum exclude_kind kind;
+	pid_t pid;	     /* EXCLUDE_RANGE: 0: of every task */
+	struct span at;	     /* EXCLUDE_RANGE */
+	const char *pattern; /* EXCLUDE_NAME: as for fnmatch(3); part of the text */
+};
+struct exclude;
+/* A value of --exclude-mem. Pure. 0; -EINVAL: none of its forms; -ERANGE: not a range of whole pages. */
+int exclude_parse(const char *text, struct exclude_rule *ret);
+/* Takes spans, sorted and without overlaps, out of the runs, sorted too. Pure. */
+void exclude_cut(run_list *runs, const span_list *spans);
+/* Whether flags of mappings decide. */
+bool exclude_by_advice(struct session *s);
+/* Notes what is to be left out of t, whose mappings are collected. */
+void exclude_collect(struct session *s, struct task *t);
+/* Takes out of runs, offsets, what is to be left out of the shared object (dev as makedev, ino). */
+void exclude_of_object(struct session *s, uint64_t dev, uint64_t ino, run_list *runs);
+void exclude_free(struct exclude *x);
+/* Where exclude.c keeps what it knows. (shmem.c) */
+struct exclude **mem_exclude(struct session *s);
 
 /* ---- mappings read before the freeze (ahead.c) ---- */
 

@@ -44,6 +44,7 @@ struct shmem {
 	VEC(uint32_t) mapped; /* mem_mapped_id() */
 	struct same *same;
 	struct ahead *ahead;
+	struct exclude *exclude;
 	VEC(struct pages_file) files; /* restore */
 };
 
@@ -63,6 +64,7 @@ void shmem_free(struct shmem *sh)
 	vec_free(&sh->files);
 	same_free(sh->same);
 	ahead_free(sh->ahead);
+	exclude_free(sh->exclude);
 	vec_free(&sh->objects);
 	vec_free(&sh->mapped);
 	free(sh);
@@ -106,6 +108,11 @@ uint32_t mem_pages_id(struct session *s)
 struct ahead **mem_ahead(struct session *s)
 {
 	return &registry(s)->ahead;
+}
+
+struct exclude **mem_exclude(struct session *s)
+{
+	return &registry(s)->exclude;
 }
 
 struct same **mem_same(struct session *s)
@@ -259,6 +266,7 @@ int shmem_dump(struct session *s, int fd, const struct stat *st, uint64_t size, 
 	if (src.fd < 0)
 		return src.fd;
 	object_runs(src.fd, size, &runs);
+	exclude_of_object(s, st->st_dev, st->st_ino, &runs);
 	err = pages_dump(s, &img_shmem_pagemap, id, &src, &runs, &pages, NULL);
 	s->stats.shpages_scanned += PAGE_UP(size) / PAGE_BYTES;
 	s->stats.shpages_written += pages;

@@ -58,6 +58,7 @@ static int scan_early(struct task *t, struct snapshot *sn)
 			err = scan_areas(&sc, &t->mem->areas.v[i], 1);
 	sn->runs = sc.runs;
 	sn->guards = sc.guards;
+	exclude_cut(&sn->runs, &t->mem->excluded);
 	sc.runs = sc.guards = (run_list){ 0 };
 	scanner_close(&sc);
 	return err;

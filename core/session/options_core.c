@@ -66,6 +66,10 @@ const struct cr_option *const core_options[] = {
 	OPT("freeze-cgroup", "freeze_cgroup", CR_OPT_STRING, DUMP, "DIR", NULL,
 	    "Freeze this cgroup first, so that its tasks cannot fork while they are being stopped."),
 	OPT("timeout", "timeout", CR_OPT_INT, DUMP, "SECONDS", "10", "Time for stopping the tasks of the tree."),
+	OPT("exclude-mem", NULL, CR_OPT_LIST, DUMP, "MEM", NULL,
+	    "Leave this memory out of the images; it is there after a restore, but empty. MEM is [PID:]START-END (hexadecimal "
+	    "addresses), a pattern for the names of mappings ('/dev/shm/*', '[heap]'), or 'dontdump': what programs have marked "
+	    "with MADV_DONTDUMP. May be repeated."),
 	FLAG("compat-images", NULL, DUMP,
 	     "Write images that CRIU can restore too, from 3.17 on: everything is also said in the fields that it knows, and "
 	     "each task has all of its pages in its own pages file, also those that it shares with others since a fork."),
