@@ -59,7 +59,7 @@ static void rehearse(unsigned ret[SIDES])
 	if (!target_well(why, sizeof(why)))
 		die("the target is not well after an undisturbed run: %s", why);
 	if (w.action == RESTORE)
-		target_end();
+		target_away();
 }
 
 static bool no_images(char *why, size_t size)
@@ -86,7 +86,7 @@ static bool next_works(char *why, size_t size)
 		snprintf(why, size, "the next time it fails too, without a fault");
 		return false;
 	}
-	return true;
+	return !target_has_client() || target_well(why, size);
 }
 
 /* What the target should be. */
@@ -173,7 +173,7 @@ static void point(unsigned side, unsigned n)
 	if (harmed)
 		start_again();
 	else if (w.action == RESTORE)
-		target_end();
+		target_away();
 }
 
 int main(int argc, char **argv)

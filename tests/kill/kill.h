@@ -13,7 +13,7 @@
  *	frozen	a task in a cgroup that was frozen before, and shall stay so (--freeze-cgroup)
  *	pipes	two tasks that send each other numbers through pipes, a socket pair and a connection by name, with epoll
  *	restless  a tree whose tasks and threads come, execute something else and go all the time
- *	redis	redis-server and a client that writes all the time, over a Unix socket
+ *	redis	redis-server; a client that is not of the tree writes all the time, over one TCP connection that has to last
  */
 #ifndef TESTS_KILL_H
 #define TESTS_KILL_H
@@ -28,6 +28,7 @@ struct kill_state {
 	uint32_t tasks;		    /* how many there will be */
 	uint32_t movers;	    /* threads that count, each in a place of its own: */
 	uint64_t beat[KILL_MOVERS]; /* every round adds one */
+	int32_t client;		    /* process that is not of the tree and talks to it, or 0 */
 	uint32_t bad;		    /* somebody found something wrong: */
 	char why[256];
 };

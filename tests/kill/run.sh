@@ -41,7 +41,8 @@ for k in $kinds; do
 		left=$((left - 1))
 		echo "# $k, $a"
 		action=(-a "$a"); [ "$a" != all ] || action=()
-		unshare -m -p -f --mount-proc --kill-child "$BUILD/kill/$driver" -k "$k" "${action[@]}" "${limit[@]}" "${rest[@]}" \
+		unshare -m -n -p -f --mount-proc --kill-child sh -c 'ip link set lo up && exec "$@"' sh \
+			"$BUILD/kill/$driver" -k "$k" "${action[@]}" "${limit[@]}" "${rest[@]}" \
 			"$BUILD/stasis" "$BUILD/kill/target" "$d"
 		case $? in 0|77) rm -rf "$d";; *) rc=1;; esac
 	done

@@ -67,6 +67,26 @@ static unsigned engine(unsigned n, int *ret_status)
 	return calls;
 }
 
+/* After a killed restore: nothing of the tree is there, or all of it; then everything is as before it. */
+static bool restore_outcome(char *why, size_t size)
+{
+	int whole = target_whole(why, size);
+
+	/* the connection that waits has survived this, too */
+	if (whole == 0 && target_has_client()) {
+		if (engine_run(RESTORE, NULL, NULL)) {
+			snprintf(why, size, "the next restore fails");
+			return false;
+		}
+		if (!target_well(why, size))
+			return false;
+		whole = 1;
+	}
+	if (whole == 1)
+		target_away();
+	return whole >= 0;
+}
+
 /* What the target should be after the engine was killed. */
 static bool outcome(char *why, size_t size)
 {
@@ -74,6 +94,8 @@ static bool outcome(char *why, size_t size)
 
 	if (w.action <= COPY)
 		return target_well(why, size);
+	if (w.action == RESTORE)
+		return restore_outcome(why, size);
 	whole = target_whole(why, size);
 	if (w.action == DUMP && whole == 0) {
 		/* it was past the point of no return: then the images are all there is */
@@ -83,16 +105,16 @@ static bool outcome(char *why, size_t size)
 		}
 		return target_well(why, size);
 	}
-	if (w.action == RESTORE && whole == 1)
-		target_end();
 	return whole >= 0;
 }
 
 static void start_again(void)
 {
 	target_end();
-	if (w.action != RESTORE)
+	if (w.action != RESTORE || target_has_client())
 		target_start();
+	if (w.action == RESTORE && target_has_client())
+		target_away();
 }
 
 /* The engine dies at call n. False when it ended before. */
@@ -141,7 +163,7 @@ static unsigned rehearse(void)
 	if (!target_well(why, sizeof(why)))
 		die("the target is not well after an undisturbed run: %s", why);
 	if (w.action == RESTORE)
-		target_end();
+		target_away();
 	return total;
 }
 

@@ -94,7 +94,7 @@ bool watch_action(const char *name)
 void engine_exec(enum action action, const char *arg1, const char *arg2)
 {
 	int null = open("/dev/null", O_RDWR), out = open("out", O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	const char *argv[24] = { "stasis" };
+	const char *argv[32] = { "stasis" };
 	char pid[16];
 	int n = 1;
 
@@ -115,6 +115,8 @@ void engine_exec(enum action action, const char *arg1, const char *arg2)
 			argv[n++] = group;
 		}
 	}
+	if (target_has_client())
+		argv[n++] = "--tcp-established";
 	argv[n++] = "-D";
 	argv[n++] = "img";
 	argv[n++] = "-o";
@@ -181,6 +183,11 @@ void empty_images(void)
 }
 
 /* ---- the state of the target ---- */
+
+bool target_has_client(void)
+{
+	return kind_is("redis");
+}
 
 /* Mappings, descriptors and signal sets of a task as text. */
 static void task_facts(pid_t pid, char *buf, size_t size)
@@ -416,7 +423,7 @@ static int others(pid_t *ret, int max)
 	while (d && (e = readdir(d))) {
 		pid_t pid = atoi(e->d_name);
 
-		if (!isdigit(e->d_name[0]) || pid == 1 || pid == getpid() || !exists(pid))
+		if (!isdigit(e->d_name[0]) || pid == 1 || pid == getpid() || pid == st->client || !exists(pid))
 			continue;
 		if (n < max)
 			ret[n] = pid;
@@ -507,10 +514,33 @@ void target_start(void)
 	learn_tasks();
 }
 
+/* Before the target: else it would complain that its connection has ended. */
+static void client_end(void)
+{
+	if (!st->client)
+		return;
+	kill(st->client, SIGKILL);
+	while (waitpid(st->client, NULL, 0) < 0 && errno == EINTR)
+		;
+	st->client = 0;
+}
+
+void target_away(void)
+{
+	if (!target_has_client()) {
+		target_end();
+		return;
+	}
+	empty_images();
+	if (engine_run(DUMP, NULL, NULL))
+		die("the dump that makes room for a restore failed; see %s/out", w.dir);
+}
+
 void target_end(void)
 {
 	int64_t end = now_ms() + PATIENCE;
 
+	client_end();
 	if (group[0])
 		set_frozen(false);
 	while (target_count() && now_ms() < end) {
@@ -572,6 +602,24 @@ static bool no_strangers(char *why, size_t size)
 	return true;
 }
 
+/* Connections of a tree that runs are not held back; those of one that is only in images are. */
+static bool no_rules(char *why, size_t size)
+{
+	char text[256] = "";
+	FILE *f;
+
+	if (!target_has_client() || !target_count())
+		return true;
+	f = popen("nft list tables 2>/dev/null; ip -br link | grep -v '^lo '", "r");
+	if (f && fgets(text, sizeof(text), f)) {
+		text[strcspn(text, "\n")] = 0;
+		snprintf(why, size, "in the network: %s", text);
+	}
+	if (f)
+		pclose(f);
+	return !text[0];
+}
+
 bool nothing_left(char *why, size_t size)
 {
 	int64_t end = now_ms() + PATIENCE;
@@ -579,7 +627,7 @@ bool nothing_left(char *why, size_t size)
 	bool recovered;
 	pid_t pid;
 
-	if (!wait_until(no_strangers, why, size))
+	if (!wait_until(no_strangers, why, size) || !wait_until(no_rules, why, size))
 		return false;
 	while (journals(name, sizeof(name)) && now_ms() < end)
 		nap(1);

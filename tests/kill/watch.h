@@ -37,6 +37,13 @@ bool watch_action(const char *name);
 /* Starts the target and waits until it is ready. */
 void target_start(void);
 void target_end(void);
+/*
+ * Whether somebody who is not of the tree is connected to it: then it must be dumped, not killed, to be gone, and what is
+ * restored has to go on with that connection.
+ */
+bool target_has_client(void);
+/* From the running target, as its last dump left it, to the state before a restore: there are only images. */
+void target_away(void);
 /* How many of its tasks exist, zombies not counted. */
 int target_count(void);
 /* Alive, let go, consistent and moving, in the state in which it was; else why not. */
