@@ -11,6 +11,7 @@
 #include "fdinfo.pb-c.h"
 #include "image.h"
 #include "show.h"
+#include "text.h"
 #include "tree.h"
 
 #define INDENT_MAX 40 /* deeper levels of the tree are printed at this one */
@@ -40,49 +41,6 @@ static const char *type_name(uint32_t type)
 	return v ? v->name : NULL;
 }
 
-/* Bytes that are no UTF-8 and control characters as \xNN. */
-static void add_text_string(struct buf *out, const char *str)
-{
-	size_t len = strlen(str);
-
-	for (size_t n; len; str += n, len -= n) {
-		unsigned char c = *str;
-
-		n = utf8_char_bytes(str, len);
-		/* U+0080 to U+009F are control characters, too */
-		if (!n || c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)str[1] < 0xa0)) {
-			n = 1;
-			buf_printf(out, "\\x%02x", c);
-		} else {
-			buf_add(out, str, n);
-		}
-	}
-}
-
-/* Bytes that are no UTF-8 become U+FFFD: JSON has no other way. */
-static void add_json_string(struct buf *out, const char *str)
-{
-	size_t len = strlen(str);
-
-	buf_add(out, "\"", 1);
-	for (size_t n; len; str += n, len -= n) {
-		unsigned char c = *str;
-
-		n = utf8_char_bytes(str, len);
-		if (!n) {
-			n = 1;
-			buf_printf(out, "\\ufffd");
-		} else if (c == '"' || c == '\\') {
-			buf_printf(out, "\\%c", c);
-		} else if (c < 0x20 || c == 0x7f) {
-			buf_printf(out, "\\u%04x", c);
-		} else {
-			buf_add(out, str, n);
-		}
-	}
-	buf_add(out, "\"", 1);
-}
-
 static void size_text(struct buf *out, uint64_t bytes)
 {
 	static const char *const units[] = { "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
@@ -106,7 +64,7 @@ static void text_tree_line(const struct show_task *t, struct buf *out)
 {
 	buf_printf(out, "%7u %7u %7u %7u %-8s ", t->pid, t->ppid, t->pgid, t->sid, state_name(t));
 	buf_printf(out, "%*s", (int)MIN_OF(t->depth, INDENT_MAX) * 2, "");
-	add_text_string(out, t->comm ? t->comm : "?");
+	buf_add_visible(out, t->comm ? t->comm : "?");
 	if (t->comm && t->state == TASK_ZOMBIE && WIFSIGNALED(t->exit_code))
 		buf_printf(out, " (killed by signal %d)", WTERMSIG(t->exit_code));
 	else if (t->comm && t->state == TASK_ZOMBIE)
@@ -123,7 +81,7 @@ static void text_memory(const struct show *sh, const struct show_task *t, struct
 
 	if (exe) {
 		buf_printf(out, "  program  ");
-		add_text_string(out, exe);
+		buf_add_visible(out, exe);
 		buf_printf(out, "\n");
 	}
 	if (m->mapped) {
@@ -154,7 +112,7 @@ static void text_fd(const struct show *sh, const struct show_fd *fd, struct buf 
 		buf_printf(out, "type %-5u", fd->type);
 	buf_printf(out, " file %-6u %-8s", fd->id, fd->flags & 1 ? "cloexec" : "");
 	if (name)
-		add_text_string(out, name);
+		buf_add_visible(out, name);
 	while (out->len && out->p[out->len - 1] == ' ')
 		out->len--;
 	buf_printf(out, "\n");
@@ -179,12 +137,12 @@ void show_text(const struct show *sh, struct buf *out)
 {
 	size_t i;
 
-	add_text_string(out, sh->dir);
+	buf_add_visible(out, sh->dir);
 	buf_printf(out, ": images of version %u, %zu task%s", sh->version, sh->tasks.n,
 		   sh->tasks.n == 1 ? "" : "s");
 	if (sh->run_id) {
 		buf_printf(out, ", dump ");
-		add_text_string(out, sh->run_id);
+		buf_add_visible(out, sh->run_id);
 	}
 	buf_printf(out, "\n\n%7s %7s %7s %7s %-8s %s\n", "PID", "PPID", "PGID", "SID", "STATE", "COMMAND");
 	for (i = show_next_task(sh, SHOW_NONE); i != SHOW_NONE; i = show_next_task(sh, i))
@@ -195,7 +153,7 @@ void show_text(const struct show *sh, struct buf *out)
 		if (!t->mem.mapped && !t->mem.stored && t->table == SHOW_NONE)
 			continue;
 		buf_printf(out, "\ntask %u ", t->pid);
-		add_text_string(out, t->comm ? t->comm : "?");
+		buf_add_visible(out, t->comm ? t->comm : "?");
 		buf_printf(out, "\n");
 		text_memory(sh, t, out);
 		text_fds(sh, i, out);
@@ -211,7 +169,7 @@ static void json_memory(const struct show *sh, const struct show_task *t, struct
 
 	if (exe) {
 		buf_printf(out, ",\"program\":");
-		add_json_string(out, exe);
+		buf_add_json(out, exe);
 	}
 	if (m->mapped) {
 		buf_printf(out, ",\"mappings\":{\"count\":%" PRIu64 ",\"bytes\":%" PRIu64, m->mappings, m->bytes);
@@ -228,14 +186,14 @@ static void json_fd(const struct show *sh, const struct show_fd *fd, struct buf 
 
 	buf_printf(out, "{\"fd\":%u,\"type\":", fd->fd);
 	if (type)
-		add_json_string(out, type);
+		buf_add_json(out, type);
 	else
 		buf_printf(out, "%u", fd->type);
 	buf_printf(out, ",\"file\":%u,\"flags\":%u,\"cloexec\":%s", fd->id, fd->flags,
 		   fd->flags & 1 ? "true" : "false");
 	if (name) {
 		buf_printf(out, ",\"name\":");
-		add_json_string(out, name);
+		buf_add_json(out, name);
 	}
 	buf_printf(out, "}");
 }
@@ -267,7 +225,7 @@ static void json_task(const struct show *sh, size_t i, struct buf *out)
 		   t->pgid, t->sid, state_name(t));
 	if (t->comm) {
 		buf_printf(out, ",\"exit_code\":%u,\"comm\":", t->exit_code);
-		add_json_string(out, t->comm);
+		buf_add_json(out, t->comm);
 	}
 	buf_printf(out, ",\"threads\":[");
 	if (!(t->comm && t->state == TASK_ZOMBIE))
@@ -284,11 +242,11 @@ void show_json(const struct show *sh, struct buf *out)
 	bool first = true;
 
 	buf_printf(out, "{\"directory\":");
-	add_json_string(out, sh->dir);
+	buf_add_json(out, sh->dir);
 	buf_printf(out, ",\"version\":%u", sh->version);
 	if (sh->run_id) {
 		buf_printf(out, ",\"run_id\":");
-		add_json_string(out, sh->run_id);
+		buf_add_json(out, sh->run_id);
 	}
 	buf_printf(out, ",\"tasks\":[");
 	for (size_t i = show_next_task(sh, SHOW_NONE); i != SHOW_NONE; i = show_next_task(sh, i)) {

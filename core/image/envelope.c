@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "image.h"
+#include "text.h"
 
 enum { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 enum { FIELD_TYPE = 1, FIELD_ID = 2, FIELD_MAX = (1 << 29) - 1 };
@@ -132,29 +133,6 @@ int img_split_file(const void *data, size_t len, uint32_t *ret_type, uint32_t *r
 	*ret_msg = msg;
 	*ret_len = msg_len;
 	return 0;
-}
-
-size_t utf8_char_bytes(const char *text, size_t len)
-{
-	const unsigned char *p = (const unsigned char *)text;
-	uint32_t c, least;
-	size_t n;
-
-	if (!len)
-		return 0;
-	if (p[0] < 0x80)
-		return 1;
-	n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-	if (p[0] < 0xc2 || p[0] > 0xf4 || n > len)
-		return 0;
-	c = p[0] & (0x7f >> n);
-	for (size_t i = 1; i < n; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (p[i] & 0x3f);
-	}
-	least = n == 4 ? 0x10000 : n == 3 ? 0x800 : 0x80;
-	return c < least || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : n;
 }
 
 static bool is_text(const unsigned char *p, uint64_t len)

@@ -140,22 +140,6 @@ static void first_text(void **state)
 	assert_false(img_first_text("\x0a\5abc", 5, &text, &len)); /* cut off */
 }
 
-static void utf8(void **state)
-{
-	assert_int_equal(utf8_char_bytes("a", 1), 1);
-	assert_int_equal(utf8_char_bytes("", 0), 0);
-	assert_int_equal(utf8_char_bytes("\xc3\xa4", 2), 2);
-	assert_int_equal(utf8_char_bytes("\xe2\x82\xac", 3), 3);
-	assert_int_equal(utf8_char_bytes("\xf0\x9f\x98\x80", 4), 4);
-	assert_int_equal(utf8_char_bytes("\xf0\x9f\x98\x80", 3), 0);
-	assert_int_equal(utf8_char_bytes("\x80", 1), 0);
-	assert_int_equal(utf8_char_bytes("\xc0\x80", 2), 0);
-	assert_int_equal(utf8_char_bytes("\xe0\x80\x80", 3), 0);
-	assert_int_equal(utf8_char_bytes("\xed\xa0\x80", 3), 0);
-	assert_int_equal(utf8_char_bytes("\xf4\x90\x80\x80", 4), 0);
-	assert_int_equal(utf8_char_bytes("\xff\xff\xff\xff", 4), 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -163,7 +147,6 @@ int main(void)
 		cmocka_unit_test(odd_forms),
 		cmocka_unit_test(hostile),
 		cmocka_unit_test(first_text),
-		cmocka_unit_test(utf8),
 	};
 
 	log_init();

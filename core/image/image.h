@@ -79,11 +79,6 @@ int img_split_file(const void *data, size_t len, uint32_t *ret_type, uint32_t *r
  * has no NUL behind it. False: there is none.
  */
 bool img_first_text(const void *msg, size_t len, const char **ret_text, size_t *ret_len);
-/*
- * Bytes of the well-formed UTF-8 character at p, of which len are there; 0 when there is none
- * (cut off, overlong, surrogate, past U+10FFFF).
- */
-size_t utf8_char_bytes(const char *p, size_t len);
 
 /*
  * Makes a pair of keys, to sign (Ed25519) or to encrypt (X25519): the secret one in path, which must not exist, mode 0600; the

@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "text.h"
+
 /* "dump: pid 812 fd 7: " */
 static void add_place(const struct session *s, struct buf *b)
 {
@@ -27,7 +29,7 @@ static void add_vtext(struct buf *b, const char *fmt, va_list ap)
 
 	if (vasprintf(&text, fmt, ap) < 0)
 		text = xstrdup(fmt);
-	buf_printf(b, "%s", text);
+	buf_add_visible(b, text);
 }
 
 /*
@@ -143,14 +145,16 @@ int (refuse)(struct session *s, const char *remedy, const char *fmt, ...)
 
 void at_object(struct session *s, const char *fmt, ...)
 {
+	char raw[sizeof(s->object)];
 	va_list ap;
 
 	s->object[0] = 0;
 	if (!fmt)
 		return;
 	va_start(ap, fmt);
-	vsnprintf(s->object, sizeof(s->object), fmt, ap);
+	vsnprintf(raw, sizeof(raw), fmt, ap);
 	va_end(ap);
+	text_visible(s->object, sizeof(s->object), raw);
 }
 
 void session_report(struct session *s)

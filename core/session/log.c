@@ -21,6 +21,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "text.h"
+
 #define SLOT_BYTES 1024
 #define SLOTS 128
 #define LINE_BYTES 8192 /* longest line written directly */
@@ -95,12 +97,13 @@ static bool want_stamp(void)
 	return !state.on_stderr || state.level >= CR_LOG_INFO;
 }
 
-/* One line with its newline, cut to size; returns its length. */
+/* One line with its newline, cut to size; what is in it cannot make a second one, nor steer a terminal.  Returns its length. */
 static size_t format_line(char *line, size_t size, bool stamp, int level, const char *tag,
 			  const char *fmt, va_list ap)
 {
 	uint64_t us = now_us() - state.start_us;
-	int n = 0, text;
+	char text[LINE_BYTES];
+	size_t n = 0, len;
 
 	if (stamp)
 		n = snprintf(line, size, "(%02u.%06u) ", (unsigned)(us / 1000000), (unsigned)(us % 1000000));
@@ -108,12 +111,11 @@ static size_t format_line(char *line, size_t size, bool stamp, int level, const 
 		n += snprintf(line + n, size - n, "%d ", (int)getpid());
 	n += snprintf(line + n, size - n, level == CR_LOG_ERROR ? "Error (%.64s): " :
 		      level == CR_LOG_WARN ? "Warn  (%.64s): " : "%.64s: ", tag ? tag : "core");
-	text = vsnprintf(line + n, size - n, fmt, ap);
-	n += text > 0 ? text : 0;
-	if ((size_t)n >= size - 1)
-		n = (int)size - 2;
-	while (n > 0 && line[n - 1] == '\n')
-		n--;
+	if (vsnprintf(text, sizeof(text), fmt, ap) < 0)
+		text[0] = 0;
+	for (len = strlen(text); len && text[len - 1] == '\n'; len--)
+		text[len - 1] = 0;
+	n += text_visible(line + n, size - n - 1, text);
 	line[n++] = '\n';
 	return n;
 }
