@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "fd/files_priv.h"
 #include "image.h"
@@ -165,7 +166,35 @@ static void *svc_file_priv(struct cr_file *f)
 
 static const char *svc_file_kind(const struct cr_file *f)
 {
-	return file_of(f)->kind ? file_of(f)->kind->name : "";
+	return file_kind_name(file_of(f)->session, file_of(f));
+}
+
+static uint32_t svc_file_policy(struct cr_session *cs, const struct cr_file *f)
+{
+	(void)cs;
+	return file_policy(file_of(f));
+}
+
+static int svc_file_key(struct cr_session *cs, const struct cr_file *f, char *buf, size_t size)
+{
+	return file_key(session_of(cs), file_of(f), buf, size);
+}
+
+static void svc_lost(struct cr_session *cs, const struct cr_file *f, const char *fmt, ...)
+{
+	struct session *s = session_of(cs);
+	char object[sizeof(s->object)];
+	va_list ap;
+
+	if (service_misused(s, SVC_LOST, "lost") < 0)
+		return;
+	memcpy(object, s->object, sizeof(object));
+	if (f)
+		file_at(s, file_of(f));
+	va_start(ap, fmt);
+	vlost(s, fmt, ap);
+	va_end(ap);
+	memcpy(s->object, object, sizeof(object));
 }
 
 static const struct cr_file_info *svc_file_info(const struct cr_file *f)
@@ -265,6 +294,10 @@ static int svc_file_opened(struct cr_session *cs, struct cr_file *cf, int fd)
 
 	if (err < 0)
 		return err;
+	if (file_is_taken(f)) {
+		close(fd); /* something else takes its place, before or after */
+		return 0;
+	}
 	if (f->fd >= 0)
 		return fail(session_of(cs), EEXIST, "file %u is open already", f->id);
 	fd = files_high_fd(session_of(cs), fd);
@@ -558,4 +591,7 @@ const struct cr_core core_services = {
 	.task_call = svc_task_call,
 	.file_use = svc_file_use,
 	.file_is_late = svc_file_is_late,
+	.file_policy = svc_file_policy,
+	.file_key = svc_file_key,
+	.lost = svc_lost,
 };

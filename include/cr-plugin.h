@@ -164,6 +164,20 @@ struct cr_file_info {
 	uint32_t map_flags; /* MAP_SHARED or MAP_PRIVATE */
 };
 
+/*
+ * What becomes of an object: what its kind does by default, or what the user says with --policy RESOURCE=ACTION.
+ * FAIL, CLOSE and EXTERNAL are possible for every descriptor: the engine refuses it, or hands it to the kind that takes such
+ * objects over (cr_file_kind.takes), unless its own kind carries the action out by itself (cr_file_kind.policies).
+ */
+enum cr_policy {
+	CR_POLICY_NONE = 0, /* nobody said anything */
+	CR_POLICY_RESTORE,  /* kept as it is */
+	CR_POLICY_FAIL,	    /* the dump, or the restore, is refused */
+	CR_POLICY_CLOSE,    /* the program finds it closed: by the other side, as far as there is one */
+	CR_POLICY_EXTERNAL, /* it is passed in at restore (--inherit-fd) */
+	CR_POLICY_RECONNECT, /* made anew and connected to the same place again; what was on its way is lost */
+};
+
 /* Owner and signal of a description (fcntl F_SETOWN, F_SETSIG), pid as the tree sees it. */
 struct cr_fown {
 	size_t size;
@@ -245,6 +259,18 @@ struct cr_file_kind {
 	 * object that provide() would supply.  E, after load() of all files, no task.
 	 */
 	int (*check_image)(struct cr_session *s, struct cr_file *f);
+	/*
+	 * Bits (1 << enum cr_policy) of the actions that the hooks of this kind carry out themselves, having asked
+	 * file_policy(); 0: RESTORE alone.  A kind whose objects cannot be kept has the bit of FAIL alone.
+	 */
+	uint32_t policies;
+	uint32_t policy; /* enum cr_policy: what it does when nobody says anything; 0: the first that it can */
+	/*
+	 * This kind takes over objects of any other kind that the user gives this policy: CLOSE or EXTERNAL.  At dump it owns
+	 * them as if it had claimed them; images that have an object as another kind go through the plugin's provide().
+	 */
+	uint32_t takes;
+	uint32_t pad2;
 };
 
 /* ---- claimed mappings: at most one owner a mapping ---- */
@@ -369,7 +395,7 @@ struct cr_plugin {
 
 	/*
 	 * Restore: may supply a ready descriptor for an object of any kind, found by its
-	 * inherit key, instead of the kind's open().  1 with *ret_fd (owned by the engine
+	 * key (file_key()), instead of the kind's open().  1 with *ret_fd (owned by the engine
 	 * from then on), 0 "not mine", -errno.  E, no task yet.
 	 */
 	int (*provide)(struct cr_session *s, struct cr_file *f, const char *key, int *ret_fd);
@@ -654,6 +680,20 @@ struct cr_core {
 	 * in its queue, which may hold f in its own).
 	 */
 	int (*file_use)(struct cr_session *s, struct cr_file *f, struct cr_file *dep);
+
+	/*
+	 * What the user wants of f, or the default of its kind: enum cr_policy, never NONE.  Of an object that another
+	 * kind has taken over file_kind() tells that other kind.
+	 */
+	uint32_t (*file_policy)(struct cr_session *s, const struct cr_file *f);
+	/* The name of f for --policy KIND[KEY], --external and --inherit-fd, into buf; KIND[ID] for what has no other. 0 or -ENOENT. */
+	int (*file_key)(struct cr_session *s, const struct cr_file *f, char *buf, size_t size);
+	/*
+	 * Something of the tree's state is lost: not in the images, or not restored.  f: of which object, NULL: the one whose
+	 * hook runs, or what the text says.  A warning in the log, an entry in the statistics, shown by --display-stats
+	 * and 'stasis show'.  Hooks: all but match and probe.
+	 */
+	void (*lost)(struct cr_session *s, const struct cr_file *f, const char *fmt, ...) CR_PRINTF(3, 4);
 };
 
 #define CR_HAS(core, field) \
@@ -664,6 +704,7 @@ struct cr_core {
 #define cr_info(s, ...) ((s)->core->log((s), CR_LOG_INFO, __VA_ARGS__))
 #define cr_debug(s, ...) ((s)->core->log((s), CR_LOG_DEBUG, __VA_ARGS__))
 #define cr_fail(s, err, ...) ((s)->core->fail((s), (err), __VA_ARGS__))
+#define cr_lost(s, f, ...) ((s)->core->lost((s), (f), __VA_ARGS__))
 #define cr_refuse(s, remedy, ...) ((s)->core->refuse((s), (remedy), __VA_ARGS__))
 
 #ifdef CR_BUILTIN

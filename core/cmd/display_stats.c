@@ -42,4 +42,10 @@ void display_stats(const struct session *s)
 		print_lines("dump", dump, ARRAY_SIZE(dump));
 	else
 		print_lines("restore", restore, ARRAY_SIZE(restore));
+	printf("State lost: %zu\n", s->losses.n);
+	for (size_t i = 0; i < s->losses.n; i++) {
+		const struct loss *l = &s->losses.v[i];
+
+		printf("  %s: %s%s%s\n", l->plugin, l->object, l->object[0] ? ": " : "", l->text);
+	}
 }

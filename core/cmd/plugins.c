@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* plugins: every plugin that was found, what it does, and why it is disabled. */
 #include "cmd.h"
+#include "files.h"
 #include "options.h"
 #include "plugin.h"
 
@@ -12,6 +13,19 @@ static void kinds_of(const struct plugin *p, names *ret)
 {
 	for (size_t i = 0; p->def && p->def->files && p->def->files[i]; i++)
 		*vec_push(ret) = p->def->files[i]->name;
+}
+
+static void policies_of(const struct plugin *p, names *ret)
+{
+	for (size_t i = 0; p->def && p->def->files && p->def->files[i]; i++) {
+		struct buf b = { 0 };
+
+		if (p->def->files[i]->takes)
+			continue;
+		buf_printf(&b, "%s=", p->def->files[i]->name);
+		policy_actions(p->def->files[i], &b);
+		*vec_push(ret) = b.p; /* lives until the end of the command, as the declarations do */
+	}
 }
 
 static void options_of(const struct plugin *p, names *ret)
@@ -45,6 +59,7 @@ static const struct part {
 	const char *title_each; /* text: one a line, with this before it */
 } parts[] = {
 	{ "files", "", kinds_of, NULL },
+	{ "policies", "", policies_of, "policy" },
 	{ "options", "--", options_of, NULL },
 	{ "externals", "", externals_of, NULL },
 	{ "features", "", features_of, NULL },

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "cmd.h"
+#include "files.h"
 #include "image.h"
 #include "options.h"
 #include "plugin.h"
@@ -43,6 +44,8 @@ int command_run(struct session *s, const struct command *c, int argc, char **arg
 	if (!err && argc && !(c->flags & CMD_ARGS))
 		err = fail(s, EINVAL, "%s takes no argument %s: see %s %s --help", c->name, argv[0],
 			   program_invocation_short_name, c->name);
+	if (!err && c->mode)
+		err = policies_read(s);
 	if (!err)
 		err = c->run(s, argc, argv);
 	if (err < 0)

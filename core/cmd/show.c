@@ -24,6 +24,7 @@
 #include "options.h"
 #include "pagemap.pb-c.h"
 #include "pstree.pb-c.h"
+#include "stats.pb-c.h"
 
 #define NAME_BYTES 4096 /* longer names of files are cut */
 
@@ -356,6 +357,26 @@ static int read_files(struct session *s, struct show *sh)
 	return n;
 }
 
+/* ---- statistics: in the work directory, which may be another one ---- */
+
+static int take_stats(struct session *s, const void *msg, void *arg)
+{
+	const StatsEntry *e = msg;
+	struct show *sh = arg;
+
+	for (size_t i = 0; i < e->n_lost; i++)
+		*vec_push(&sh->losses) = (struct show_loss){ xstrdup(e->lost[i]->plugin), xstrdup(e->lost[i]->object),
+							     xstrdup(e->lost[i]->text), e->restore != NULL };
+	return 0;
+}
+
+static int read_stats(struct session *s, struct show *sh)
+{
+	int r = each_message(s, &img_stats_dump, CR_IMG_NO_ID, false, &stats_entry__descriptor, take_stats, sh);
+
+	return r ? r : each_message(s, &img_stats_restore, CR_IMG_NO_ID, false, &stats_entry__descriptor, take_stats, sh);
+}
+
 /* ---- the command ---- */
 
 static void show_free(struct show *sh)
@@ -370,7 +391,13 @@ static void show_free(struct show *sh)
 		free(sh->files.v[i].name);
 	vec_free(&sh->tasks);
 	vec_free(&sh->tables);
+	for (size_t i = 0; i < sh->losses.n; i++) {
+		free(sh->losses.v[i].plugin);
+		free(sh->losses.v[i].object);
+		free(sh->losses.v[i].text);
+	}
 	vec_free(&sh->files);
+	vec_free(&sh->losses);
 	free(sh->run_id);
 }
 
@@ -387,6 +414,8 @@ static int read_all(struct session *s, struct show *sh)
 		r = read_files(s, sh);
 	for (size_t i = 0; i < sh->tasks.n && r == 0; i++)
 		r = read_task(s, sh, i);
+	if (r == 0)
+		r = read_stats(s, sh);
 	return r;
 }
 

@@ -48,6 +48,12 @@ struct show_task {
 	size_t depth;
 };
 
+/* What the dump or a restore lost, as its statistics say. */
+struct show_loss {
+	char *plugin, *object, *text;
+	bool at_restore;
+};
+
 struct show {
 	const char *dir;
 	uint32_t version;
@@ -56,6 +62,7 @@ struct show {
 	VEC(struct show_task) tasks;
 	VEC(struct show_table) tables;
 	VEC(struct show_file) files; /* by id */
+	VEC(struct show_loss) losses;
 };
 
 /* Append to out. */

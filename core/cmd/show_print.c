@@ -133,6 +133,21 @@ static void text_fds(const struct show *sh, size_t task, struct buf *out)
 		text_fd(sh, &table->fds.v[i], out);
 }
 
+static void text_losses(const struct show *sh, struct buf *out)
+{
+	for (size_t i = 0; i < sh->losses.n; i++) {
+		const struct show_loss *l = &sh->losses.v[i];
+
+		buf_printf(out, "%slost at the %s (", i ? "" : "\n", l->at_restore ? "last restore" : "dump");
+		add_text_string(out, l->plugin);
+		buf_printf(out, "): ");
+		add_text_string(out, l->object);
+		buf_printf(out, "%s", l->object[0] ? ": " : "");
+		add_text_string(out, l->text);
+		buf_printf(out, "\n");
+	}
+}
+
 void show_text(const struct show *sh, struct buf *out)
 {
 	size_t i;
@@ -158,6 +173,7 @@ void show_text(const struct show *sh, struct buf *out)
 		text_memory(sh, t, out);
 		text_fds(sh, i, out);
 	}
+	text_losses(sh, out);
 }
 
 /* ---- JSON ---- */
@@ -237,6 +253,23 @@ static void json_task(const struct show *sh, size_t i, struct buf *out)
 	buf_printf(out, "}");
 }
 
+static void json_losses(const struct show *sh, struct buf *out)
+{
+	buf_printf(out, ",\"lost\":[");
+	for (size_t i = 0; i < sh->losses.n; i++) {
+		const struct show_loss *l = &sh->losses.v[i];
+
+		buf_printf(out, "%s{\"at\":\"%s\",\"plugin\":", i ? "," : "", l->at_restore ? "restore" : "dump");
+		add_json_string(out, l->plugin);
+		buf_printf(out, ",\"object\":");
+		add_json_string(out, l->object);
+		buf_printf(out, ",\"text\":");
+		add_json_string(out, l->text);
+		buf_printf(out, "}");
+	}
+	buf_printf(out, "]");
+}
+
 void show_json(const struct show *sh, struct buf *out)
 {
 	bool first = true;
@@ -254,5 +287,7 @@ void show_json(const struct show *sh, struct buf *out)
 		json_task(sh, i, out);
 		first = false;
 	}
-	buf_printf(out, "]}\n");
+	buf_printf(out, "]");
+	json_losses(sh, out);
+	buf_printf(out, "}\n");
 }

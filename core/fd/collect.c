@@ -45,6 +45,7 @@ struct file *file_new(struct session *s)
 	struct file *f = xcalloc(1, sizeof(*f));
 
 	f->fd = -1;
+	f->session = s;
 	*vec_push(&files_get(s)->all) = f;
 	return f;
 }

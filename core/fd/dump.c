@@ -25,15 +25,20 @@ static int claim(struct session *s, struct file *f)
 	err = plugins_claim(s, &f->info, &f->plugin, &f->kind);
 	if (err == -ENOENT)
 		err = path_claim(f);
-	if (err == -ENOENT) {
+	if (err == -ENOENT)
 		f->kind = NULL;
-		refuse(s, "load a plugin for it, or pass it from outside with --external and --inherit-fd",
+	else if (err < 0)
+		return err;
+	err = policy_apply_dump(s, f);
+	if (err < 0)
+		return err;
+	if (!f->kind) {
+		refuse(s, "load a plugin for it, --policy unknown=close if the program can do without it, or --policy "
+			  "unknown=external to pass it in at restore",
 		       "no plugin claims %s (type %o%s%s)", f->link, f->info.st.st_mode & S_IFMT,
 		       f->anon ? ", anonymous inode " : "", f->anon ? f->anon : "");
 		return 0;
 	}
-	if (err < 0)
-		return err;
 	f->priv = xcalloc(1, f->kind->priv_size);
 	return 0;
 }

@@ -41,6 +41,11 @@ int files_open(struct session *s);
 int files_high_fd(struct session *s, int fd);
 /* The tasks have theirs: closes E's descriptors, or the other ends of pipes would never see the tree's close. */
 void files_close(struct session *s);
+/* Reads --policy; errors tell what a kind can do. 0 or -errno recorded. */
+int policies_read(struct session *s);
+void policies_free(struct policies *ps);
+/* Appends what --policy may say of files of kind k, the usual first: "restore|fail|close|external". */
+void policy_actions(const struct cr_file_kind *k, struct buf *out);
 /* E's descriptor of file object id; -1. */
 int files_fd(struct session *s, uint32_t id);
 

@@ -7,6 +7,7 @@
 
 /* An open file description (struct cr_file). */
 struct file {
+	struct session *session;
 	uint32_t id;
 	struct plugin *plugin;
 	const struct cr_file_kind *kind; /* NULL: not claimed (yet) */
@@ -19,11 +20,14 @@ struct file {
 	int ident_fd;
 	struct cr_fown fown;
 	bool claimed, checked, dumped;
+	const char *was; /* name of its own kind, when another one has taken it over by --policy; else NULL */
+	uint32_t policy; /* enum cr_policy that the user gave it, 0: none */
 
 	/* restore */
 	uint32_t type, field;
 	bool own; /* its task makes it itself, see file_set_own() in cr-plugin.h */
 	bool loaded, needed, wired, write;
+	bool fixed; /* a mapping or a directory of a task: no policy applies */
 	bool late; /* fd is a placeholder until the processes exist */
 	VEC(struct file *) needs;
 	VEC(struct file *) uses; /* as needs, in any order */
@@ -80,6 +84,16 @@ void path_release(struct file *f);
 /* Restore: dep is opened too if f is, whichever comes first. */
 void file_uses(struct file *f, struct file *dep);
 struct slot *fdtable_slot(struct fdtable *tab, int fd);
+/* As cr_core.file_key and file_policy. */
+int file_key(struct session *s, const struct file *f, char *buf, size_t size);
+uint32_t file_policy(const struct file *f);
+/* Restore: provide() of another plugin makes it, not its own kind, because of --policy. */
+bool file_is_taken(const struct file *f);
+/* Name of its kind, or of that which has taken it over. */
+const char *file_kind_name(struct session *s, const struct file *f);
+/* Finds and applies the policy for f, claimed or not (dump) or loaded (restore). 0 or -errno recorded. */
+int policy_apply_dump(struct session *s, struct file *f);
+int policy_apply_restore(struct session *s, struct file *f);
 /* err, as a hook of the plugin of f gave it; recorded if the plugin has not done that. */
 int hook_failed(struct session *s, const struct file *f, int err);
 

@@ -186,7 +186,8 @@ static int load_one(struct session *s, struct file *f)
 	if (f->kind->load)
 		err = HOOK(s, f->plugin, HOOK_FILE_LOAD, f->kind->load(&s->pub, cr_file_of(f), f->msg, f->msg_len));
 	f->loaded = err >= 0;
-	return hook_failed(s, f, err);
+	err = hook_failed(s, f, err);
+	return err < 0 ? err : policy_apply_restore(s, f);
 }
 
 static int mark_mapping(struct session *s, uint32_t id, bool write)
@@ -195,7 +196,7 @@ static int mark_mapping(struct session *s, uint32_t id, bool write)
 
 	if (!f)
 		return fail(s, EPROTO, "a mapping refers to file %u, which files.img does not have", id);
-	f->needed = true;
+	f->needed = f->fixed = true;
 	f->write |= write;
 	return 0;
 }
@@ -206,7 +207,7 @@ static int mark_id(struct session *s, struct task *t, uint32_t id, const char *w
 
 	if (!f)
 		return fail(s, EPROTO, "pid %d: %s is file %u, which files.img does not have", task_vpid(t), what, id);
-	f->needed = true;
+	f->needed = f->fixed = true;
 	return 0;
 }
 
@@ -285,15 +286,13 @@ int files_high_fd(struct session *s, int fd)
 	return high;
 }
 
-/* A plugin that has a ready descriptor for f (--inherit-fd). 1, 0 or -errno. */
+/* A plugin that has a ready descriptor for f (--inherit-fd, --policy). 1, 0 or -errno. */
 static int provided(struct session *s, struct file *f, int *ret_fd)
 {
 	char key[4200];
 	struct plugin *pl;
-	int err = -ENOENT;
+	int err = file_key(s, f, key, sizeof(key));
 
-	if (f->kind->inherit_key)
-		err = HOOK(s, f->plugin, HOOK_FILE_KEY, f->kind->inherit_key(&s->pub, cr_file_of(f), key, sizeof(key)));
 	if (err < 0)
 		return err == -ENOENT ? 0 : hook_failed(s, f, err);
 	for (size_t i = 0; (pl = plugins_nth(s->plugins, i)); i++) {
@@ -424,7 +423,7 @@ static int open_one(struct session *s, struct file *f)
 
 static int wire_one(struct session *s, struct file *f)
 {
-	if (!f->needed || !f->kind->wire)
+	if (!f->needed || !f->kind->wire || file_is_taken(f))
 		return 0;
 	file_at(s, f);
 	return hook_failed(s, f, HOOK(s, f->plugin, HOOK_FILE_WIRE, f->kind->wire(&s->pub, cr_file_of(f))));

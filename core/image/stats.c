@@ -40,6 +40,19 @@ static void fill_restore(const struct stats *st, RestoreStatsEntry *e)
 	e->pages_restored = st->pages_restored;
 }
 
+static void fill_losses(const struct session *s, StatsEntry *e, LossEntry *entries, LossEntry **list)
+{
+	for (size_t i = 0; i < s->losses.n; i++) {
+		loss_entry__init(&entries[i]);
+		entries[i].plugin = s->losses.v[i].plugin;
+		entries[i].object = s->losses.v[i].object;
+		entries[i].text = s->losses.v[i].text;
+		list[i] = &entries[i];
+	}
+	e->n_lost = s->losses.n;
+	e->lost = list;
+}
+
 int stats_write(struct session *s)
 {
 	bool dump = s->mode == CR_MODE_DUMP;
@@ -47,8 +60,11 @@ int stats_write(struct session *s)
 	StatsEntry e = STATS_ENTRY__INIT;
 	DumpStatsEntry d = DUMP_STATS_ENTRY__INIT;
 	RestoreStatsEntry rs = RESTORE_STATS_ENTRY__INIT;
+	_cleanup_free_ LossEntry *entries = xcalloc(s->losses.n + 1, sizeof(*entries));
+	_cleanup_free_ LossEntry **list = xcalloc(s->losses.n + 1, sizeof(*list));
 	int r;
 
+	fill_losses(s, &e, entries, list);
 	if (dump) {
 		fill_dump(&s->stats, &d);
 		e.dump = &d;

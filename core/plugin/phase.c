@@ -86,6 +86,7 @@ static const uint32_t services[SERVICES] = {
 	[SVC_VMA_STORED] = BIT(HOOK_VMA_PLAN),
 	[SVC_FILE_OWN] = BIT(HOOK_FILE_LOAD),
 	[SVC_HIGH_FD] = OPENS,
+	[SVC_LOST] = ~(BIT(HOOK_MATCH) | BIT(HOOK_PROBE)),
 };
 
 /* A mistake in code, not in what the user asked for. Returns -errnum. */

@@ -65,6 +65,7 @@ enum service {
 	SVC_VMA_STORED,
 	SVC_FILE_OWN, /* file_set_own */
 	SVC_HIGH_FD,
+	SVC_LOST,
 	SERVICES,
 };
 

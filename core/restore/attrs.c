@@ -95,7 +95,7 @@ static int plan_affinity(struct session *s, const struct thread *th, struct plan
 		plan_sys(p, BLOB_ZERO, SYS_sched_setaffinity, 0, x->cpus.len,
 			 (uintptr_t)plan_put(p, x->cpus.data, x->cpus.len));
 	else
-		log_warn("pid %d tid %d: none of the CPUs that it was bound to can be used here: it gets those of the engine",
+		lost(s, "pid %d tid %d: none of the CPUs that it was bound to can be used here: it gets those of the engine",
 			 task_vpid(th->task), thread_vtid(th));
 	return 0;
 }
@@ -134,7 +134,7 @@ static void plan_speculation(const StasisThread *x, struct plan *p)
 	}
 }
 
-static void plan_io_flusher(const struct thread *th, struct plan *p)
+static void plan_io_flusher(struct session *s, const struct thread *th, struct plan *p)
 {
 	struct proc_stat st;
 
@@ -144,11 +144,11 @@ static void plan_io_flusher(const struct thread *th, struct plan *p)
 	if (prctl(PR_CAPBSET_READ, CAP_SYS_RESOURCE) == 1)
 		plan_sys(p, BLOB_ZERO, SYS_prctl, PR_SET_IO_FLUSHER, th->extra->io_flusher, 0, 0, 0);
 	else
-		log_warn("pid %d tid %d: PR_SET_IO_FLUSHER needs CAP_SYS_RESOURCE: left as it is", task_vpid(th->task),
+		lost(s, "pid %d tid %d: PR_SET_IO_FLUSHER needs CAP_SYS_RESOURCE: left as it is", task_vpid(th->task),
 			 thread_vtid(th));
 }
 
-static void plan_policy(const struct thread *th, struct plan *p)
+static void plan_policy(struct session *s, const struct thread *th, struct plan *p)
 {
 	struct policy_args own, want;
 
@@ -160,11 +160,11 @@ static void plan_policy(const struct thread *th, struct plan *p)
 		plan_sys(p, BLOB_ZERO, SYS_set_mempolicy, want.mode,
 			 want.max ? (uintptr_t)plan_put(p, want.nodes, sizeof(want.nodes)) : 0, want.max);
 	else
-		log_warn("pid %d tid %d: its memory policy (set_mempolicy, mode %#x) is for NUMA nodes that this machine lacks: it "
+		lost(s, "pid %d tid %d: its memory policy (set_mempolicy, mode %#x) is for NUMA nodes that this machine lacks: it "
 			 "gets that of the engine", task_vpid(th->task), thread_vtid(th), want.mode);
 }
 
-void restore_plan_thread_attrs(struct thread *th, struct plan *p)
+void restore_plan_thread_attrs(struct session *s, struct thread *th, struct plan *p)
 {
 	const StasisThread *x = th->extra;
 	unsigned long slack;
@@ -175,9 +175,9 @@ void restore_plan_thread_attrs(struct thread *th, struct plan *p)
 	slack = x->has_timer_slack ? x->timer_slack : ATTR_TIMER_SLACK;
 	if (slack != (unsigned long)prctl(PR_GET_TIMERSLACK))
 		plan_sys(p, BLOB_ZERO, SYS_prctl, PR_SET_TIMERSLACK, slack);
-	plan_io_flusher(th, p);
+	plan_io_flusher(s, th, p);
 	plan_speculation(x, p);
-	plan_policy(th, p);
+	plan_policy(s, th, p);
 	if (x->no_cpuid)
 		plan_sys(p, BLOB_ZERO, SYS_arch_prctl, ATTR_SET_CPUID, 0);
 	if (x->no_tsc)
@@ -250,16 +250,16 @@ void restore_plan_loginuid(struct task *t, struct plan *p)
 	plan_sys(p, BLOB_ANY, SYS_close, FD_SLOT)->slotmask = 1;
 }
 
-static void write_late(const char *path, const char *text)
+static void write_late(struct session *s, const char *path, const char *text)
 {
 	int err = write_file(AT_FDCWD, path, text);
 
 	if (err < 0)
-		log_warn("%s: cannot write %s: %s", path, text, strerror(-err));
+		lost(s, "%s: cannot write %s: %s", path, text, strerror(-err));
 }
 
 /* Without CAP_SYS_ADMIN the kernel takes one change in a tenth of a second, from all users together. */
-static void write_autogroup(const char *path, const char *text)
+static void write_autogroup(struct session *s, const char *path, const char *text)
 {
 	const struct timespec nap = { 0, 20000000 };
 	int err = -EAGAIN;
@@ -270,7 +270,7 @@ static void write_autogroup(const char *path, const char *text)
 		err = write_file(AT_FDCWD, path, text);
 	}
 	if (err < 0)
-		log_warn("%s: cannot write %s: %s", path, text, strerror(-err));
+		lost(s, "%s: cannot write %s: %s", path, text, strerror(-err));
 }
 
 /* A session has one autogroup; a new one is neutral. */
@@ -288,10 +288,10 @@ static void set_autogroup(struct session *s, struct task *t)
 	}
 	snprintf(path, sizeof(path), "/proc/%d/autogroup", task_vpid(t));
 	snprintf(text, sizeof(text), "%d", t->extra->autogroup_nice);
-	write_autogroup(path, text);
+	write_autogroup(s, path, text);
 }
 
-static void check_loginuid(struct task *t)
+static void check_loginuid(struct session *s, struct task *t)
 {
 	const TaskCoreEntry *tc = t->threads.v[0]->core->tc;
 	char path[64];
@@ -300,7 +300,7 @@ static void check_loginuid(struct task *t)
 	snprintf(path, sizeof(path), "/proc/%d/loginuid", task_vpid(t));
 	now = number_in(path, 10, -1);
 	if (tc->has_loginuid && now >= 0 && now != tc->loginuid)
-		log_warn("pid %d: its login uid was %d and is %d now: changing it needs CAP_AUDIT_CONTROL", task_vpid(t),
+		lost(s, "pid %d: its login uid was %d and is %d now: changing it needs CAP_AUDIT_CONTROL", task_vpid(t),
 			 (int)tc->loginuid, (int)now);
 }
 
@@ -314,7 +314,7 @@ void restore_late_attrs(struct session *s)
 
 		if (t->life == TASK_ZOMBIE)
 			continue;
-		check_loginuid(t);
+		check_loginuid(s, t);
 		if (!x)
 			continue;
 		set_autogroup(s, t);
@@ -322,7 +322,7 @@ void restore_late_attrs(struct session *s)
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/coredump_filter", task_vpid(t));
 		snprintf(text, sizeof(text), "0x%x", x->coredump_filter);
-		write_late(path, text);
+		write_late(s, path, text);
 	}
 }
 

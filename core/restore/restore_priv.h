@@ -28,7 +28,7 @@ void restore_free_late(struct restore *r);
 /* Scheduling and I/O priority. Needs the engine's privileges. */
 int restore_plan_sched(struct session *s, struct thread *th, struct plan *p);
 /* The other switches of a thread. Before the credentials. */
-void restore_plan_thread_attrs(struct thread *th, struct plan *p);
+void restore_plan_thread_attrs(struct session *s, struct thread *th, struct plan *p);
 /* Those of a process; by its leader, when all its children exist, for some are inherited. */
 int restore_plan_process_attrs(struct session *s, struct task *t, struct plan *p);
 /* The audit login uid; at birth, while the engine's /proc is in sight. */

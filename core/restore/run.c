@@ -276,7 +276,7 @@ static int set_owners(struct session *s)
 		if (f->set_fown.signum && fcntl(f->fd, F_SETSIG, f->set_fown.signum) < 0)
 			return fail(s, errno, "F_SETSIG %u: %s", f->set_fown.signum, strerror(errno));
 		if (f->set_fown.pid && fcntl(f->fd, F_SETOWN_EX, &ex) < 0)
-			log_warn("file %u: its signals went to %u, which is not there", f->id, f->set_fown.pid);
+			lost(s, "file %u: its signals went to %u, which is not there", f->id, f->set_fown.pid);
 	}
 	at_object(s, NULL);
 	return 0;
@@ -308,7 +308,7 @@ static void set_oom_scores(struct session *s)
 		snprintf(text, sizeof(text), "%d", tc->oom_score_adj);
 		err = write_file(AT_FDCWD, path, text);
 		if (err < 0)
-			log_warn("%s: %s: %s", path, text, strerror(-err));
+			lost(s, "%s: %s: %s", path, text, strerror(-err));
 	}
 }
 

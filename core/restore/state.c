@@ -64,14 +64,13 @@ static void plan_limits(struct session *s, struct task *t, const TaskCoreEntry *
 			want[0] = want[1];
 		}
 		if (want[1] > own.rlim_max && prctl(PR_CAPBSET_READ, CAP_SYS_RESOURCE) != 1) {
-			log_warn("pid %d: limit %zu was %lu, here at most %lu is allowed", task_vpid(t), i,
+			lost(s, "pid %d: limit %zu was %lu, here at most %lu is allowed", task_vpid(t), i,
 				 (unsigned long)want[1], (unsigned long)own.rlim_max);
 			want[1] = own.rlim_max;
 			want[0] = MIN_OF(want[0], want[1]);
 		}
 		plan_sys(p, BLOB_ZERO, SYS_prlimit64, 0, i, (uintptr_t)plan_put(p, want, sizeof(want)), 0);
 	}
-	(void)s;
 }
 
 /* The one that plan_limits() has left: when all signals are queued. */
@@ -165,7 +164,7 @@ int restore_plan_thread_state(struct session *s, struct thread *th, struct plan 
 	if (err < 0)
 		return err;
 	restore_plan_seccomp(s, th, p);
-	restore_plan_thread_attrs(th, p);
+	restore_plan_thread_attrs(s, th, p);
 	plan_user_areas(th, tc, p);
 	strncpy(name, comm, sizeof(name) - 1);
 	plan_sys(p, BLOB_ZERO, SYS_prctl, PR_SET_NAME, (uintptr_t)plan_put(p, name, sizeof(name)));

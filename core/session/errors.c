@@ -2,6 +2,8 @@
 /*
  * The error record: what failed first, and everything that stands in the way.
  *
+ * lost() lists what the tree will have lost when all is done.
+ *
  * fail() keeps the first cause of a session, with the plugin, the phase and the
  * object at hand; whatever fails after it is only logged.  refuse() collects
  * blockers, so that a user sees all of them at once; check --images collects what
@@ -141,6 +143,40 @@ int (refuse)(struct session *s, const char *remedy, const char *fmt, ...)
 	err = vrefuse(s, remedy, fmt, ap);
 	va_end(ap);
 	return err;
+}
+
+/* The same may be lost many times over in one object: one line is enough. */
+static bool known_loss(const struct session *s, const char *who, const char *text)
+{
+	for (size_t i = s->losses.n; i-- > 0 && !strcmp(s->losses.v[i].object, s->object);)
+		if (!strcmp(s->losses.v[i].plugin, who) && !strcmp(s->losses.v[i].text, text))
+			return true;
+	return false;
+}
+
+void vlost(struct session *s, const char *fmt, va_list ap)
+{
+	const char *who = s->plugin ? s->plugin : "core";
+	_cleanup_buf_ struct buf text = { 0 };
+	struct loss l;
+
+	add_vtext(&text, fmt, ap);
+	if (known_loss(s, who, text.p))
+		return;
+	l.plugin = xstrdup(who);
+	l.object = xstrdup(s->object);
+	l.text = xstrdup(text.p);
+	*vec_push(&s->losses) = l;
+	log_msg(CR_LOG_WARN, who, "%s: %s%s%s", s->mode == CR_MODE_CHECK ? "would be lost" : "lost", s->object, s->object[0] ? ": " : "", text.p);
+}
+
+void lost(struct session *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vlost(s, fmt, ap);
+	va_end(ap);
 }
 
 void at_object(struct session *s, const char *fmt, ...)

@@ -63,6 +63,10 @@ const struct cr_option *const core_options[] = {
 	OPT("external", "external", CR_OPT_LIST, 0, "KEY[:VALUE]", NULL,
 	    "Treat an object as outside of the tree: it is not dumped but provided at restore; may be "
 	    "repeated. The keys are listed by 'plugins'."),
+	OPT("policy", NULL, CR_OPT_LIST, DUMP | RESTORE | CHECK, "RESOURCE=ACTION", NULL,
+	    "What becomes of objects that are not to be kept as they are: 'fail', 'close' (the program finds it closed), "
+	    "'external' (passed in with --inherit-fd), 'reconnect', 'restore'. RESOURCE: a kind of files or a plugin, as "
+	    "'plugins' lists them, KIND[KEY], fd[PID:N], 'unknown' or 'all'; may be repeated, what says most counts, else the last."),
 	OPT("freeze-cgroup", "freeze_cgroup", CR_OPT_STRING, DUMP, "DIR", NULL,
 	    "Freeze this cgroup first, so that its tasks cannot fork while they are being stopped."),
 	OPT("timeout", "timeout", CR_OPT_INT, DUMP, "SECONDS", "10", "Time for stopping the tasks of the tree."),

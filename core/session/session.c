@@ -62,6 +62,12 @@ static void free_messages(struct session *s)
 		free(s->blockers.v[i].remedy);
 	}
 	vec_free(&s->blockers);
+	for (size_t i = 0; i < s->losses.n; i++) {
+		free(s->losses.v[i].plugin);
+		free(s->losses.v[i].object);
+		free(s->losses.v[i].text);
+	}
+	vec_free(&s->losses);
 	free(s->err.plugin);
 	free(s->err.text);
 }
@@ -78,6 +84,7 @@ void session_free(struct session *s)
 		restore_free(s->restore);
 	if (s->files)
 		files_free(s->files);
+	policies_free(s->policies);
 	if (s->shmem)
 		shmem_free(s->shmem);
 	if (s->tree)

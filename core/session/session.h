@@ -22,6 +22,7 @@ struct shmem;
 struct warden;
 struct restore;
 struct progress;
+struct policies;
 
 /* One reason why a tree cannot be dumped or restored. */
 struct blocker {
@@ -29,6 +30,11 @@ struct blocker {
 	char *object; /* "pid 812 fd 7, /tmp/x" */
 	char *text;
 	char *remedy; /* option or plugin that helps, or NULL */
+};
+
+/* State of the tree that is not in the images, or not restored. */
+struct loss {
+	char *plugin, *object, *text;
 };
 
 /* First cause of a failure; later ones only go to the log. */
@@ -79,6 +85,8 @@ struct session {
 
 	struct error_record err;
 	VEC(struct blocker) blockers;
+	VEC(struct loss) losses;
+	struct policies *policies; /* --policy, see fd/policy.c; NULL: none */
 	VEC(void *) allocations; /* core->alloc() */
 	VEC(struct id_space *) id_spaces;
 	bool reported; /* session_report() has printed */
@@ -111,6 +119,9 @@ void session_free(struct session *s);
  */
 int fail(struct session *s, int errnum, const char *fmt, ...) PRINTF_LIKE(3, 4);
 int refuse(struct session *s, const char *remedy, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* As cr_core.lost, about the object at hand. */
+void lost(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void vlost(struct session *s, const char *fmt, va_list ap);
 int vfail(struct session *s, int errnum, const char *fmt, va_list ap);
 int vrefuse(struct session *s, const char *remedy, const char *fmt, va_list ap);
 #ifdef __clang_analyzer__ /* make lint: it does not see that they never return 0 */

@@ -124,7 +124,7 @@ static void warn_cgroup(struct session *s)
 
 		if (!name)
 			continue;
-		log_warn("pid %d (%s): its cgroup %s is not restored: it will be in the caller's", task_pid(t),
+		lost(s, "pid %d (%s): its cgroup %s is not restored: it will be in the caller's", task_pid(t),
 			 t->stat.comm, name);
 		return;
 	}

@@ -107,7 +107,7 @@ static int report(struct session *s, struct task *t)
 	const char *policy = opt_str(s->opts, "landlock");
 
 	if (strcmp(policy, "drop") == 0) {
-		log_warn("pid %d: it is in a Landlock domain, which is not kept: restored it will be free of it", task_pid(t));
+		lost(s, "pid %d: it is in a Landlock domain, which is not kept: restored it will be free of it", task_pid(t));
 		return 0;
 	}
 	at_object(s, "pid %d", task_pid(t));

@@ -97,7 +97,7 @@ static int check_components(struct session *s, struct thread *th)
 		return fail(s, EOPNOTSUPP, "core-%d.img: the thread uses registers that this CPU or its kernel lacks: %s; "
 			    "restore on a CPU that has them, or give their contents up with --cpu-cap=none",
 			    thread_vtid(th), names);
-	log_warn("core-%d.img: registers that this CPU lacks are given up: %s", thread_vtid(th), names);
+	lost(s, "core-%d.img: registers that this CPU lacks are given up: %s", thread_vtid(th), names);
 	arch_regs_drop(th->core, missing);
 	return 0;
 }

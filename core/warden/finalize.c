@@ -13,7 +13,7 @@
 
 #define HOLD_TIMEOUT_US 10000000
 
-static int lost(struct server *sv, pid_t tid, int err, const char *what)
+static int gone_missing(struct server *sv, pid_t tid, int err, const char *what)
 {
 	return wd_fail(sv, err, "restored tid %d: %s: %s", tid, what,
 		       err == -ESRCH ? "it was killed" : err == -EINVAL ? "the kernel refuses the values in the image" :
@@ -49,7 +49,7 @@ static int hold_all(struct server *sv)
 		int err = t->listed ? tracee_hold(sv, t, deadline) : 0;
 
 		if (err)
-			return lost(sv, t->tid, err, "it cannot be stopped");
+			return gone_missing(sv, t->tid, err, "it cannot be stopped");
 	}
 	return 0;
 }
@@ -63,11 +63,11 @@ static int unmap_arena(struct server *sv, const struct warden_final *f)
 	int err;
 
 	if (!t)
-		return lost(sv, f->tid, -ESRCH, "munmap");
+		return gone_missing(sv, f->tid, -ESRCH, "munmap");
 	err = pt(PTRACE_SETSIGMASK, f->tid, sizeof(all), (uintptr_t)&all);
 	if (!err)
 		err = inject_one(sv, t, f->syscall_ip, SYS_munmap, args, &result);
-	return err || result ? lost(sv, f->tid, err ? err : (int)result, "the restorer cannot be unmapped") : 0;
+	return err || result ? gone_missing(sv, f->tid, err ? err : (int)result, "the restorer cannot be unmapped") : 0;
 }
 
 static int set_thread(struct server *sv, const struct warden_final *f)
@@ -77,10 +77,10 @@ static int set_thread(struct server *sv, const struct warden_final *f)
 	if (!err)
 		err = pt(PTRACE_SETSIGMASK, f->tid, sizeof(f->sigmask), (uintptr_t)&f->sigmask);
 	if (err)
-		return lost(sv, f->tid, err, "its registers cannot be set");
+		return gone_missing(sv, f->tid, err, "its registers cannot be set");
 	if (f->dispatch.mode) /* no call of the engine comes after this */
 		err = dispatch_set(f->tid, &f->dispatch);
-	return err ? lost(sv, f->tid, err, "its system call user dispatch cannot be set") : 0;
+	return err ? gone_missing(sv, f->tid, err, "its system call user dispatch cannot be set") : 0;
 }
 
 /* ---- job control ---- */
@@ -144,7 +144,7 @@ static int stop_process(struct server *sv, const struct warden_final *f, const s
 		err = join_stop(sv, f, end);
 	if (!err && !f->stop_signo && !stop_all)
 		err = go_on(sv, t);
-	return err ? lost(sv, f->tid, err, "it cannot be put into its stopped state") : 0;
+	return err ? gone_missing(sv, f->tid, err, "it cannot be put into its stopped state") : 0;
 }
 
 /* What the stops of its children have told a parent, and it knew already: taken away, also their SIGCHLD. */
@@ -167,7 +167,7 @@ static int hush(struct server *sv, const struct warden_final *f, const struct wa
 	}
 	if (any && !err && !f->has_sigchld)
 		err = inject_one(sv, t, f->syscall_ip, SYS_rt_sigtimedwait, take, &result);
-	return err ? lost(sv, f->tid, err, "it cannot be kept from hearing of its stopped children") : 0;
+	return err ? gone_missing(sv, f->tid, err, "it cannot be kept from hearing of its stopped children") : 0;
 }
 
 /* As long as all are in the blob. */
@@ -217,7 +217,7 @@ int wd_release(struct server *sv)
 		int err = t->state == TR_HELD ? pt(PTRACE_SETOPTIONS, t->tid, 0, PTRACE_O_TRACESYSGOOD) : 0;
 
 		if (t->listed && (err || t->state != TR_HELD) && !first)
-			first = lost(sv, t->tid, err ? err : -ESRCH, "it cannot be let go");
+			first = gone_missing(sv, t->tid, err ? err : -ESRCH, "it cannot be let go");
 	}
 	if (first)
 		return first; /* still all or nothing */

@@ -71,7 +71,7 @@ static int hello_open(struct cr_session *s, struct cr_file *f, int *ret_fd)
 	if (fd < 0)
 		return cr_fail(s, errno, "%s cannot be opened again: %s", m->path, strerror(errno));
 	if (lseek(fd, (off_t)m->pos, SEEK_SET) < 0 && errno != ESPIPE)
-		cr_warn(s, "%s: position %llu is not kept", m->path, (unsigned long long)m->pos);
+		cr_lost(s, NULL, "%s: position %llu is not kept", m->path, (unsigned long long)m->pos);
 	cr_info(s, "%s opened again", m->path);
 	*ret_fd = fd;
 	return 0;

@@ -212,7 +212,7 @@ static int set_buffer(struct cr_session *s, int fd, uint32_t want, int name, int
 	    setsockopt(fd, SOL_SOCKET, name, &half, sizeof(half)))
 		return cr_fail(s, errno, "setting %s of a socket to %d: %s", text, half, strerror(errno));
 	if ((uint32_t)sock_get_int(fd, SOL_SOCKET, name) < want)
-		cr_warn(s, "%s of a socket was %u and is now %d: more needs CAP_NET_ADMIN, or a larger sysctl "
+		cr_lost(s, NULL, "%s of a socket was %u and is now %d: more needs CAP_NET_ADMIN, or a larger sysctl "
 			"net.core.%s", text, want, sock_get_int(fd, SOL_SOCKET, name),
 			name == SO_SNDBUF ? "wmem_max" : "rmem_max");
 	return 0;

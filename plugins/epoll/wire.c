@@ -163,6 +163,22 @@ static int queue_call(struct cr_session *s, struct cr_file *f, const struct call
 	return err;
 }
 
+/* What is closed leaves every epoll, unless it is something that can still be watched. */
+static int is_gone(struct cr_session *s, const struct watch *w)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	int fd = s->core->file_fd(w->target), gone;
+	_cleanup_fd_ int ep = -1;
+
+	if (!CR_HAS(s->core, lost) || fd < 0 || s->core->file_policy(s, w->target) != CR_POLICY_CLOSE)
+		return 0;
+	ep = epoll_create1(EPOLL_CLOEXEC);
+	gone = ep >= 0 && epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev) < 0 && errno == EPERM;
+	if (gone)
+		cr_lost(s, w->target, "an epoll that watched it, as descriptor %u, does not any more", w->tfd);
+	return gone;
+}
+
 static int queue_calls(struct cr_session *s, struct cr_file *f, const struct call *calls, size_t n)
 {
 	int alone = 1, err = 0;
@@ -182,6 +198,7 @@ int epoll_plan(struct cr_session *s, struct cr_file *f)
 {
 	struct epoll *ep = s->core->file_priv(f);
 	_cleanup_free_ struct call *calls = xcalloc(ep->n, sizeof(*calls));
+	size_t n = 0;
 
 	for (size_t i = 0; i < ep->n; i++) {
 		struct watch *w = &ep->watches[i];
@@ -193,10 +210,12 @@ int epoll_plan(struct cr_session *s, struct cr_file *f)
 			return cr_fail(s, EPROTO,
 				       "epoll %u watches descriptor %u, which none of its holders has",
 				       s->core->file_id(f), w->tfd);
-		calls[i].w = w;
-		err = choose_task(s, f, &calls[i]);
+		if (is_gone(s, w))
+			continue;
+		calls[n].w = w;
+		err = choose_task(s, f, &calls[n++]);
 		if (err < 0)
 			return err;
 	}
-	return queue_calls(s, f, calls, ep->n);
+	return queue_calls(s, f, calls, n);
 }

@@ -111,7 +111,7 @@ static int efd_dump(struct cr_session *s, struct cr_file *f, int lfd, const stru
 		int r = efd_probe(lfd, e.counter);
 
 		if (r < 0)
-			cr_warn(s, "this kernel does not tell whether the eventfd is a semaphore: it is taken for none");
+			cr_lost(s, NULL, "this kernel does not tell whether the eventfd is a semaphore: it is taken for none");
 		semaphore = r > 0 ? EFD_SEMAPHORE : 0;
 	}
 	common_fown_dump(s, f, &fown);

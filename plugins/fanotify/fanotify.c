@@ -48,7 +48,7 @@ static int look_at_queue(struct cr_session *s, const struct group *g, int lfd)
 	if (g->faflags & CLASSES)
 		return cr_refuse(s, NULL, "the fanotify group has events that have not been read, and somebody may wait for an "
 				 "answer: try again when they have been answered");
-	cr_warn(s, "fanotify: %d bytes of events that have not been read will be missing after a restore", bytes);
+	cr_lost(s, NULL, "fanotify: %d bytes of events that have not been read will be missing after a restore", bytes);
 	return 0;
 }
 

@@ -179,7 +179,7 @@ static int set_attributes(struct cr_session *s, int fd, const GhostFileEntry *e)
 			       strerror(errno));
 	/* a descriptor of the link itself needs AT_EMPTY_PATH, Linux 5.8 */
 	if (S_ISLNK(e->mode) ? utimensat(fd, "", times, AT_EMPTY_PATH) : utimensat(AT_FDCWD, self, times, 0))
-		cr_warn(s, "setting the times of a file that is made again: %s", strerror(errno));
+		cr_lost(s, NULL, "setting the times of a file that is made again: %s", strerror(errno));
 	return 0;
 }
 

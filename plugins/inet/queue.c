@@ -84,7 +84,7 @@ static void dump_cork(struct cr_session *s, int fd, const struct facts *k)
 	if (!held_back(fd))
 		return;
 	if (!policy || strcmp(policy, "flush")) {
-		cr_warn(s, "data that the %s socket %s holds back (MSG_MORE, UDP_CORK) is not kept; --udp-cork flush sends it",
+		cr_lost(s, NULL, "data that the %s socket %s holds back (MSG_MORE, UDP_CORK) is not kept; --udp-cork flush sends it",
 			inet_proto_name(k->type, k->proto), inet_addr_text(s, &k->src));
 		return;
 	}
@@ -233,7 +233,7 @@ static int peek_all(struct cr_session *s, struct cr_file *f, int fd, const struc
 	while ((err = peek_one(s, f, fd, room, &errors)) > 0)
 		;
 	if (errors)
-		cr_warn(s, "an error that the %s socket %s had yet to tell is not kept", inet_proto_name(k->type, k->proto),
+		cr_lost(s, NULL, "an error that the %s socket %s had yet to tell is not kept", inet_proto_name(k->type, k->proto),
 			inet_addr_text(s, &k->src));
 	return err < 0 ? err : give_back(s, fd, k->family, &loan);
 }
@@ -266,12 +266,12 @@ int inet_queue_dump(struct cr_session *s, struct cr_file *f, int fd, const struc
 	priv->queued = queued(fd);
 	poll(&p, 1, 0);
 	if (p.revents & POLLERR)
-		cr_warn(s, "errors or time stamps in the error queue of the %s socket %s are not kept",
+		cr_lost(s, NULL, "errors or time stamps in the error queue of the %s socket %s are not kept",
 			inet_proto_name(k->type, k->proto), inet_addr_text(s, &k->src));
 	if (is_udp(k->type, k->proto))
 		return p.revents & POLLIN ? peek_all(s, f, fd, k) : 0;
 	if (p.revents & POLLIN)
-		cr_warn(s, "packets that the %s socket %s has received and not read are not kept (%u bytes, as the kernel "
+		cr_lost(s, NULL, "packets that the %s socket %s has received and not read are not kept (%u bytes, as the kernel "
 			"counts)", inet_proto_name(k->type, k->proto), inet_addr_text(s, &k->src), queued(fd));
 	return 0;
 }
@@ -286,7 +286,7 @@ void queue_dump_late(struct cr_session *s)
 
 		if (!inet_is_ours(s, f) || fd < 0 || inet_facts(fd, &k) || k.type == SOCK_STREAM || queued(fd) <= p->queued)
 			continue;
-		cr_warn(s, "datagrams that the %s socket %s has received during the dump (%u bytes, as the kernel counts) are "
+		cr_lost(s, NULL, "datagrams that the %s socket %s has received during the dump (%u bytes, as the kernel counts) are "
 			"not in the images", inet_proto_name(k.type, k.proto), inet_addr_text(s, &k.src), queued(fd) - p->queued);
 	}
 }
@@ -486,7 +486,7 @@ int queue_restore(struct cr_session *s, struct cr_file *f, int fd, const InetSkE
 		if (st->dgrams.v[i]->id == id)
 			refill_one(&r, st->dgrams.v[i]);
 	if (r.lost)
-		cr_warn(s, "%u of %u received datagrams of the %s socket at port %u are lost: %s", r.lost, r.lost + r.arrived,
+		cr_lost(s, NULL, "%u of %u received datagrams of the %s socket at port %u are lost: %s", r.lost, r.lost + r.arrived,
 			inet_proto_name(e->type, e->proto), e->src_port, r.why == -EPERM ? "putting them back needs CAP_NET_RAW" :
 			r.why == -ETIMEDOUT ? "they do not arrive; is the device lo up, does a firewall drop them?" :
 			strerror(-r.why));

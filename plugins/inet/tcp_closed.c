@@ -54,7 +54,7 @@ void tcp_closed_mark(struct cr_session *s, struct cr_file *f, int fd, struct fac
 	forget_port(&k->src);
 	p->ended = k->proto == IPPROTO_TCP && !close && s->core->option_flag(s, "tcp-established");
 	if (!p->ended && !close && !ioctl(fd, SIOCINQ, &unread) && (unread || error))
-		cr_warn(s,
+		cr_lost(s, NULL,
 			"a TCP socket whose connection has ended has %d bytes that were not read%s: only --tcp-established "
 			"keeps "
 			"them",
@@ -187,7 +187,7 @@ static int end_it(struct cr_session *s, int fd, const union addr *src, const uni
 	for (int i = 0; !err && i < 2000 && tcp_state(fd) != SK_CLOSE; i++)
 		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	if (!err && tcp_state(fd) != SK_CLOSE)
-		cr_warn(s, "a TCP socket whose connection had ended: the packet that restores that did not reach it");
+		cr_lost(s, NULL, "a TCP socket whose connection had ended: the packet that restores that did not reach it");
 	return err;
 }
 

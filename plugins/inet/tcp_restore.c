@@ -312,7 +312,7 @@ static int connect_again(struct cr_session *s, int fd, const InetSkEntry *e)
 	if (err < 0 || flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK))
 		return err < 0 ? err : cr_fail(s, errno, "flags of a socket: %s", strerror(errno));
 	if (connect(fd, &dst.any, inet_addr_len(&dst)) && errno != EINPROGRESS)
-		cr_warn(s, "connecting a TCP socket to %s, which the dump interrupted, fails: %s", inet_addr_text(s, &dst),
+		cr_lost(s, NULL, "connecting a TCP socket to %s, which the dump interrupted, fails: %s", inet_addr_text(s, &dst),
 			strerror(errno));
 	if (fcntl(fd, F_SETFL, flags))
 		return cr_fail(s, errno, "flags of a socket: %s", strerror(errno));

@@ -2,7 +2,7 @@
 /*
  * inherit.c: objects that stay outside of the images.
  *
- * Dump: --external file[MNTID:INODE] claims the open files of that mount id and inode, whatever
+ * Dump: --policy KIND=external claims the descriptors of a kind. --external file[MNTID:INODE] claims the open files of that mount id and inode, whatever
  * they are; only their key goes into the images.  Restore: --inherit-fd fd[N]:KEY puts
  * descriptor N of the caller in the place of every object with that key: of an external one, which
  * cannot be opened otherwise, but also of a pipe, a terminal, a socket or a file that its
@@ -90,14 +90,6 @@ static const char *canonical(struct cr_session *s, const char *key)
 	return out;
 }
 
-static const char *file_key(struct cr_session *s, const struct cr_file_info *info)
-{
-	char text[64];
-
-	snprintf(text, sizeof(text), "file[%x:%llx]", info->mnt_id, (unsigned long long)info->st.st_ino);
-	return common_strdup(s, text);
-}
-
 /* ---- dump ---- */
 
 static const struct cr_file_kind external_kind;
@@ -138,18 +130,22 @@ static int inherit_prepare(struct cr_session *s)
 
 static int external_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info)
 {
+	char key[256];
 	InheritKeyEntry k;
 	ExtFileEntry e;
 	FownEntry fown;
 	int err;
 
+	if (s->core->file_key(s, f, key, sizeof(key)) < 0)
+		return cr_fail(s, ENAMETOOLONG, "there is no key for it");
+	cr_info(s, "external: pass a descriptor N for it with --inherit-fd fd[N]:%s", key);
 	ext_file_entry__init(&e);
 	common_fown_dump(s, f, &fown);
 	e.id = s->core->file_id(f);
 	e.fown = &fown;
 	inherit_key_entry__init(&k);
 	k.id = e.id;
-	k.key = (char *)file_key(s, info);
+	k.key = key;
 	err = common_append(s, &img_keys, CR_IMG_NO_ID, &k.base);
 	return err ? err : common_emit_msg(s, f, &e);
 }
@@ -234,6 +230,12 @@ static int external_inherit_key(struct cr_session *s, struct cr_file *f, char *b
 	return key && (size_t)snprintf(buf, size, "%s", key) < size ? 0 : -ENOENT;
 }
 
+static int missing(struct cr_session *s, const char *key)
+{
+	return cr_fail(s, ENOENT, "%s is external: pass an open descriptor N for it with --inherit-fd fd[N]:%s",
+		       common_quote(s, key), common_quote(s, key));
+}
+
 /* Reached only when nobody provided a descriptor. */
 static int external_open(struct cr_session *s, struct cr_file *f, int *ret_fd)
 {
@@ -242,8 +244,7 @@ static int external_open(struct cr_session *s, struct cr_file *f, int *ret_fd)
 	if (!key)
 		return cr_fail(s, EPROTO, "an external file without a name in x-inherit-keys.img: the plugin that dumped it "
 					  "is needed");
-	return cr_fail(s, ENOENT, "%s is external: pass an open descriptor N for it with --inherit-fd fd[N]:%s",
-		       common_quote(s, key), common_quote(s, key));
+	return missing(s, key);
 }
 
 static int external_wire(struct cr_session *s, struct cr_file *f)
@@ -272,6 +273,10 @@ static int inherit_provide(struct cr_session *s, struct cr_file *f, const char *
 		*ret_fd = fd;
 		return 1;
 	}
+	/* images have it as another kind, and the user says now that it is external; see also external_open() */
+	if (s->core->file_policy(s, f) == CR_POLICY_EXTERNAL && !strcmp(s->core->file_kind(f), external_kind.name) &&
+	    !key_of(s, f) && strncmp(key, "external[", 9))
+		return missing(s, key);
 	return 0;
 }
 
@@ -309,6 +314,7 @@ static const struct cr_file_kind external_kind = {
 	.open = external_open,
 	.wire = external_wire,
 	.inherit_key = external_inherit_key,
+	.takes = CR_POLICY_EXTERNAL,
 };
 
 static const struct cr_img_type *const images[] = { &img_keys, NULL };

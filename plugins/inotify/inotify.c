@@ -345,5 +345,6 @@ static const struct cr_plugin inotify_plugin = {
 	.dump_late = inotify_late,
 	.opened = inotify_opened,
 	.restored = inotify_restored,
+	.undo = inotify_undo,
 };
 CR_PLUGIN_REGISTER(inotify_plugin);

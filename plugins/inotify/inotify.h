@@ -66,5 +66,14 @@ int inotify_queue_load(struct cr_session *s, saved_events *ret);
  */
 void inotify_queue_restore(struct cr_session *s, struct cr_file *f, int fd, const struct inotify *in,
 			   const struct saved_event *ev, size_t n);
+/* The queue of fd, whatever is in it, becomes one overflow event; spare: a number that no watch has. 0 or -errno. */
+int inotify_queue_overflow(int fd, int spare);
+
+/* ---- undo.c ---- */
+
+/* dump_late(): before bytes of events are taken from fd. 0 or -errno recorded. */
+int inotify_undo_record(struct cr_session *s, int fd, int bytes);
+/* As cr_plugin.undo. */
+int inotify_undo(int fd, const char *text);
 
 #endif

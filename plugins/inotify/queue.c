@@ -92,9 +92,12 @@ int inotify_queue_dump(struct cr_session *s, struct cr_file *f)
 
 	if (in->queued <= 0 || fd < 0)
 		return 0;
-	if (!s->core->option_flag(s, "leave-running") && !s->core->option_flag(s, "leave-stopped"))
-		return take_events(s, id, fd, in->queued);
-	cr_warn(s, "inotify %u: %d bytes of events that have not been read stay with the tree that goes on; a restore from these "
+	if (!s->core->option_flag(s, "leave-running") && !s->core->option_flag(s, "leave-stopped")) {
+		int err = inotify_undo_record(s, fd, in->queued);
+
+		return err < 0 ? err : take_events(s, id, fd, in->queued);
+	}
+	cr_lost(s, NULL, "inotify %u: %d bytes of events that have not been read stay with the tree that goes on; a restore from these "
 		   "images has an overflow event in their place", id, in->queued);
 	return write_event(s, id, &lost);
 }
@@ -469,6 +472,19 @@ static int free_number(const struct inotify *in, const struct saved_event *ev, s
 	return top < INT_MAX - 2 ? top + 1 : 1;
 }
 
+int inotify_queue_overflow(int fd, int spare)
+{
+	struct maker m;
+	int r = -1;
+
+	if (maker_init(&m, NULL, fd) == 0) {
+		inotify_drain(fd);
+		r = only_overflow(&m, spare);
+	}
+	maker_fini(&m);
+	return r ? -EIO : 0;
+}
+
 void inotify_queue_restore(struct cr_session *s, struct cr_file *f, int fd, const struct inotify *in,
 			   const struct saved_event *ev, size_t n)
 {
@@ -486,10 +502,10 @@ void inotify_queue_restore(struct cr_session *s, struct cr_file *f, int fd, cons
 	}
 	maker_fini(&m);
 	if (r > 0 && !(ev[n - 1].mask & IN_Q_OVERFLOW))
-		cr_warn(s, "inotify %u: %zu events cannot be given back; the program gets an overflow event instead",
+		cr_lost(s, NULL, "inotify %u: %zu events cannot be given back; the program gets an overflow event instead",
 			s->core->file_id(f), n);
 	if (r < 0) {
 		inotify_drain(fd);
-		cr_warn(s, "inotify %u: %zu events that had not been read are lost", s->core->file_id(f), n);
+		cr_lost(s, NULL, "inotify %u: %zu events that had not been read are lost", s->core->file_id(f), n);
 	}
 }

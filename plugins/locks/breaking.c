@@ -54,7 +54,7 @@ static int ask_for(struct cr_session *s, int fd, uint32_t to)
 	if (asker >= 0)
 		close(asker);
 	else if (asker != -EWOULDBLOCK)
-		cr_warn(s, "a lease that was to be given up is whole again: %s", strerror(-asker));
+		cr_lost(s, NULL, "a lease that was to be given up is whole again: %s", strerror(-asker));
 	if (owner.pid && fcntl(fd, F_SETOWN_EX, &owner))
 		return cr_fail(s, errno, "F_SETOWN_EX: %s", strerror(errno));
 	return 0;

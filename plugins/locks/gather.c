@@ -94,6 +94,11 @@ static int gather_file(struct cr_session *s, struct cr_file *f)
 
 	if (!info || (info->flags & O_PATH) || (info->source != CR_SRC_FD && info->source != CR_SRC_PLUGIN))
 		return 0;
+	if (s->core->file_policy(s, f) == CR_POLICY_CLOSE) {
+		if (strstr(info->fdinfo, "\nlock:") && s->core->mode(s) == CR_MODE_DUMP)
+			cr_lost(s, f, "the lock that it has");
+		return 0;
+	}
 	if (s->core->file_slot(s, f, 0, &t, &fd) < 0)
 		t = NULL;
 	result = add_text(s, f, info->fdinfo, t, fd, 0);

@@ -68,7 +68,7 @@ int unread_summary(struct cr_session *s)
 	uint32_t n = netlink_state(s)->lost;
 
 	if (n)
-		cr_warn(s, "%" PRIu32 " netlink socket%s had unread messages, which are lost: the restored program is told so by "
+		cr_lost(s, NULL, "%" PRIu32 " netlink socket%s had unread messages, which are lost: the restored program is told so by "
 			"ENOBUFS", n, n == 1 ? "" : "s");
 	return 0;
 }
@@ -164,6 +164,6 @@ void unread_tell(struct cr_session *s, int fd, unsigned int protocol)
 			setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	}
 	if (!told)
-		cr_warn(s, "a netlink socket of protocol %u has lost messages, and the program cannot be told so (needs "
+		cr_lost(s, NULL, "a netlink socket of protocol %u has lost messages, and the program cannot be told so (needs "
 			"CAP_NET_ADMIN)", protocol);
 }

@@ -224,7 +224,7 @@ static int packet_summary(struct cr_session *s)
 	uint32_t n = state(s)->lost;
 
 	if (n)
-		cr_warn(s, "%" PRIu32 " packet socket%s had unread frames, which are lost", n, n == 1 ? "" : "s");
+		cr_lost(s, NULL, "%" PRIu32 " packet socket%s had unread frames, which are lost", n, n == 1 ? "" : "s");
 	return 0;
 }
 

@@ -250,7 +250,7 @@ static int pipes_late(struct cr_session *s)
 
 		if (d->fifo || d->reader == d->writer || d->no_reader || d->no_writer)
 			continue;
-		cr_warn(s,
+		cr_lost(s, NULL,
 			"%s: a process outside the tree has its %s end; restore makes a new pipe without one, "
 			"unless "
 			"another is passed with --inherit-fd fd[N]:%s",

@@ -366,7 +366,7 @@ static int set_segment(struct cr_session *s, const struct segment *g)
 				       strerror(errno));
 	}
 	if (g->mode & LOCKED && !(ds.shm_perm.mode & LOCKED) && shmctl((int)g->id, SHM_LOCK, NULL) < 0)
-		cr_warn(s, "the segment with id %u was locked into memory and is not now: %s", g->id, strerror(errno));
+		cr_lost(s, NULL, "the segment with id %u was locked into memory and is not now: %s", g->id, strerror(errno));
 	return 0;
 }
 

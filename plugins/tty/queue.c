@@ -399,7 +399,7 @@ int tty_queue_copy(struct cr_session *s, int master, int slave, struct tty_queue
 		return cr_fail(s, errno, "cannot read the settings of a terminal");
 	ioctl(master, TIOCGPKT, &packet);
 	if (packet && polls(master, POLLPRI, 0))
-		cr_warn(s, "a pending packet-mode status of a terminal is not kept");
+		cr_lost(s, NULL, "a pending packet-mode status of a terminal is not kept");
 	/* locked settings would keep the ones used here from taking effect */
 	has_locks = ioctl(slave, TIOCGLCKTRMIOS, &locked) == 0 && memcmp(&locked, &none, sizeof(none));
 	if (has_locks && ioctl(slave, TIOCSLCKTRMIOS, &none) < 0)

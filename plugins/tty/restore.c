@@ -185,7 +185,7 @@ static int current_of(struct cr_session *s, struct term *t, uint32_t flags, int 
 	fd = tty_current_open(slave, flags & ~(uint32_t)O_NOCTTY);
 	if (fd == -EPERM) {
 		/* given to us while it is another session's terminal */
-		cr_warn(s, "/dev/tty is replaced by the terminal that it stood for: that one has a session already");
+		cr_lost(s, NULL, "/dev/tty is replaced by the terminal that it stood for: that one has a session already");
 		fd = common_reopen(slave, (int)flags);
 	}
 	if (fd < 0)
@@ -298,10 +298,10 @@ static void set_owner(struct cr_session *s, const struct term *t, int slave)
 	uid = st && st->has_pts_uid ? st->pts_uid : e && e->has_uid ? e->uid : now.st_uid;
 	gid = st && st->has_pts_gid ? st->pts_gid : e && e->has_gid ? e->gid : now.st_gid;
 	if ((uid != now.st_uid || gid != now.st_gid) && fchown(slave, uid, gid) < 0)
-		cr_warn(s, "/dev/pts/%u: owner %u:%u could not be set: %s", t->index, uid, gid, strerror(errno));
+		cr_lost(s, NULL, "/dev/pts/%u: owner %u:%u could not be set: %s", t->index, uid, gid, strerror(errno));
 	if (st && st->has_pts_mode && (now.st_mode & 07777) != (st->pts_mode & 07777) &&
 	    fchmod(slave, st->pts_mode & 07777) < 0)
-		cr_warn(s, "/dev/pts/%u: permissions could not be set: %s", t->index, strerror(errno));
+		cr_lost(s, NULL, "/dev/pts/%u: permissions could not be set: %s", t->index, strerror(errno));
 }
 
 /* State of the slave's side: data, settings, owner.  Holds a slave open. */
@@ -381,7 +381,7 @@ static int settle_given(struct cr_session *s, struct term *t)
 	ret = ioctl(fd, TCSETS2, &termios) < 0 ? -errno : 0;
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	if (ret)
-		cr_warn(s, "the settings of the terminal in place of %x could not be restored: %s", from->e->rdev,
+		cr_lost(s, NULL, "the settings of the terminal in place of %x could not be restored: %s", from->e->rdev,
 			strerror(-ret));
 	return 0;
 }

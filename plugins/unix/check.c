@@ -88,7 +88,7 @@ int check_summary(struct cr_session *s)
 	uint32_t n = unix_state(s)->cut;
 
 	if (n)
-		cr_warn(s, "%" PRIu32 " unix socket%s a peer outside the tree: restored, %s that the peer has closed", n,
+		cr_lost(s, NULL, "%" PRIu32 " unix socket%s a peer outside the tree: restored, %s that the peer has closed", n,
 			n == 1 ? " has" : "s have", n == 1 ? "it finds" : "they find");
 	return 0;
 }

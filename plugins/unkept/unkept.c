@@ -7,43 +7,45 @@
  * simply claims it.
  */
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "cr-plugin.h"
 
 static const struct unkept {
+	const char *kind; /* for --policy */
 	const char *name; /* beginning of the link of the descriptor, or of the name of the mapping */
 	const char *what, *why, *remedy;
 } table[] = {
-	{ "anon_inode:[perf_event]", "a performance counter (perf_event_open)", "what it counts cannot be read back",
+	{ "perf", "anon_inode:[perf_event]", "a performance counter (perf_event_open)", "what it counts cannot be read back",
 	  "end the measurement before the dump" },
-	{ "anon_inode:seccomp notify", "the listener of a seccomp filter", "it belongs to the filter of a running process",
+	{ "seccomp-notify", "anon_inode:seccomp notify", "the listener of a seccomp filter", "it belongs to the filter of a running process",
 	  "dump without the supervising program, or let that program close it" },
-	{ "anon_inode:bpf-prog", "a BPF program", "the kernel gives a verified program back to nobody who could load it again",
+	{ "bpf-prog", "anon_inode:bpf-prog", "a BPF program", "the kernel gives a verified program back to nobody who could load it again",
 	  "let the program close it, and load it again after the restore" },
-	{ "anon_inode:bpf-link", "the attachment of a BPF program", "it is an effect on the kernel, not state of the process",
+	{ "bpf-link", "anon_inode:bpf-link", "the attachment of a BPF program", "it is an effect on the kernel, not state of the process",
 	  "let the program detach it before the dump" },
-	{ "anon_inode:bpf_link", "the attachment of a BPF program", "it is an effect on the kernel, not state of the process",
+	{ "bpf-link", "anon_inode:bpf_link", "the attachment of a BPF program", "it is an effect on the kernel, not state of the process",
 	  "let the program detach it before the dump" },
-	{ "anon_inode:bpf-map", "a mapped BPF map", "the kernel does not tell which map it is",
+	{ "bpfmap", "anon_inode:bpf-map", "a mapped BPF map", "the kernel does not tell which map it is",
 	  "let the program unmap it before the dump" },
-	{ "anon_inode:bpf_iter", "an iterator of a BPF program", "it is in the middle of a list of the kernel",
+	{ "bpf-iter", "anon_inode:bpf_iter", "an iterator of a BPF program", "it is in the middle of a list of the kernel",
 	  "let the program close it" },
-	{ "anon_inode:btf", "BTF type information", "it belongs to loaded BPF programs", "let the program close it" },
-	{ "/dmabuf:", "a buffer of a device (dma-buf)", "only the driver that made it knows what it is",
+	{ "btf", "anon_inode:btf", "BTF type information", "it belongs to loaded BPF programs", "let the program close it" },
+	{ "dmabuf", "/dmabuf:", "a buffer of a device (dma-buf)", "only the driver that made it knows what it is",
 	  "use a plugin for the device, or let the program release its buffers" },
-	{ "anon_inode:sync_file", "a fence of a device", "it stands for work that the device does at this moment",
+	{ "sync-file", "anon_inode:sync_file", "a fence of a device", "it stands for work that the device does at this moment",
 	  "wait until the device is idle" },
-	{ "anon_inode:kvm-", "a virtual machine (KVM)", "its state is the hypervisor's to save",
+	{ "kvm", "anon_inode:kvm-", "a virtual machine (KVM)", "its state is the hypervisor's to save",
 	  "use the snapshot function of the virtual machine program" },
-	{ "anon_inode:[vfio", "a device given to the program (VFIO)", "the device keeps its state to itself",
+	{ "vfio", "anon_inode:[vfio", "a device given to the program (VFIO)", "the device keeps its state to itself",
 	  "take the device away from the program before the dump" },
-	{ "anon_inode:[landlock-ruleset]", "a Landlock ruleset", "its rules cannot be read back",
+	{ "landlock-ruleset", "anon_inode:[landlock-ruleset]", "a Landlock ruleset", "its rules cannot be read back",
 	  "let the program close it when it has restricted itself" },
-	{ "anon_inode:[fscontext]", "a file system that is being configured (fsopen)", "what was set cannot be read back",
+	{ "fscontext", "anon_inode:[fscontext]", "a file system that is being configured (fsopen)", "what was set cannot be read back",
 	  "let the program finish the mount" },
-	{ "socket:[", "the ring of a packet socket, or data of a zero-copy receive", "it is shared with the network device",
+	{ "mapped-socket", "socket:[", "the ring of a packet socket, or data of a zero-copy receive", "it is shared with the network device",
 	  "let the program unmap it before the dump" },
 };
 
@@ -83,6 +85,17 @@ static const struct family {
 
 static const char family_remedy[] = "let the program close it before the dump, and open it again after the restore";
 
+/* A program that can do without it may find it closed. */
+static const char *policy_too(struct cr_session *s, const char *remedy, const char *kind)
+{
+	static const char text[] = "; or give it up with --policy ";
+	size_t room = strlen(remedy) + sizeof(text) + strlen(kind) + sizeof("=close");
+	char *all = s->core->alloc(s, room);
+
+	snprintf(all, room, "%s%s%s=close", remedy, text, kind);
+	return all;
+}
+
 static int refuse_socket(struct cr_session *s, const struct cr_file_info *info)
 {
 	const char *type = info->sock_type == SOCK_STREAM ? "stream" : info->sock_type == SOCK_DGRAM ? "datagram" :
@@ -92,16 +105,16 @@ static int refuse_socket(struct cr_session *s, const struct cr_file_info *info)
 		const struct family *f = &families[i];
 
 		if (f->number == info->sock_domain)
-			return cr_refuse(s, f->remedy ? f->remedy : family_remedy,
+			return cr_refuse(s, policy_too(s, f->remedy ? f->remedy : family_remedy, "other-socket"),
 					 "no plugin keeps sockets for %s: type %s, protocol %d", f->name, type,
 					 info->sock_protocol);
 	}
 	if (info->sock_domain == AF_INET || info->sock_domain == AF_INET6)
-		return cr_refuse(s, family_remedy, "no plugin keeps this kind of socket for the internet (%s): type %s, protocol "
+		return cr_refuse(s, policy_too(s, family_remedy, "other-socket"), "no plugin keeps this kind of socket for the internet (%s): type %s, protocol "
 				 "%d%s", info->sock_domain == AF_INET ? "IPv4" : "IPv6", type, info->sock_protocol,
 				 info->sock_protocol == IPPROTO_SCTP ? ", which is SCTP" :
 				 info->sock_protocol == IPPROTO_DCCP ? ", which is DCCP" : "");
-	return cr_refuse(s, family_remedy, "no plugin keeps sockets of family %d: type %s, protocol %d", info->sock_domain,
+	return cr_refuse(s, policy_too(s, family_remedy, "other-socket"), "no plugin keeps sockets of family %d: type %s, protocol %d", info->sock_domain,
 			 type, info->sock_protocol);
 }
 
@@ -113,25 +126,16 @@ static const struct unkept *find(const char *name)
 	return NULL;
 }
 
-static int refuse(struct cr_session *s, const char *name)
+static int refuse(struct cr_session *s, const char *name, int mapped)
 {
 	const struct unkept *u = find(name);
 
-	return cr_refuse(s, u->remedy, "%s cannot be kept: %s", u->what, u->why);
-}
-
-/* Sockets are in the table for their mappings; as files, those that nobody else claims are known by their family. */
-static int file_match(const struct cr_file_info *info)
-{
-	if (S_ISSOCK(info->st.st_mode))
-		return info->sock_domain >= 0 ? CR_GENERIC : CR_NOT_MINE;
-	return info->link && !(info->flags & 010000000 /* O_PATH */) && find(info->link) ?
-		       CR_GENERIC : CR_NOT_MINE;
+	return cr_refuse(s, mapped ? u->remedy : policy_too(s, u->remedy, u->kind), "%s cannot be kept: %s", u->what, u->why);
 }
 
 static int file_check(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info)
 {
-	return S_ISSOCK(info->st.st_mode) ? refuse_socket(s, info) : refuse(s, info->link);
+	return S_ISSOCK(info->st.st_mode) ? refuse_socket(s, info) : refuse(s, info->link, 0);
 }
 
 static int vma_match(const struct cr_vma_info *info)
@@ -141,19 +145,40 @@ static int vma_match(const struct cr_vma_info *info)
 
 static int vma_check(struct cr_session *s, struct cr_vma *v, const struct cr_vma_info *info)
 {
-	return refuse(s, info->path);
+	return refuse(s, info->path, 1);
 }
 
-static const struct cr_file_kind file_kind = {
-	.size = sizeof(struct cr_file_kind),
-	.name = "unkept",
-	.fd_type = 16,
-	.field = 100130,
-	.match = file_match,
-	.check = file_check,
-	.dump = file_check,
+/* What --policy calls them; they never get into files.img, so that the field does not matter. */
+#define KIND(n) \
+	&(const struct cr_file_kind){ .size = sizeof(struct cr_file_kind), .name = n, .fd_type = 16, .field = 100130, \
+				      .check = file_check, .dump = file_check, .policies = 1u << CR_POLICY_FAIL }
+static const struct cr_file_kind *const file_kinds[] = {
+	KIND("other-socket"), KIND("perf"), KIND("seccomp-notify"), KIND("bpf-prog"), KIND("bpf-link"), KIND("bpf-iter"),
+	KIND("btf"), KIND("dmabuf"), KIND("sync-file"), KIND("kvm"), KIND("vfio"), KIND("landlock-ruleset"), KIND("fscontext"),
+	NULL,
 };
-static const struct cr_file_kind *const file_kinds[] = { &file_kind, NULL };
+
+static const struct cr_file_kind *kind_called(const char *name)
+{
+	for (size_t i = 0; file_kinds[i]; i++)
+		if (!strcmp(file_kinds[i]->name, name))
+			return file_kinds[i];
+	return NULL;
+}
+
+/* Sockets are in the table for their mappings; as files, those that nobody else claims are known by their family. */
+static int file_match(struct cr_session *s, const struct cr_file_info *info, const struct cr_file_kind **ret_kind)
+{
+	const struct unkept *u;
+
+	if (S_ISSOCK(info->st.st_mode)) {
+		*ret_kind = file_kinds[0];
+		return info->sock_domain >= 0 ? CR_GENERIC : CR_NOT_MINE;
+	}
+	u = info->link && !(info->flags & 010000000 /* O_PATH */) ? find(info->link) : NULL;
+	*ret_kind = u ? kind_called(u->kind) : NULL;
+	return *ret_kind ? CR_GENERIC : CR_NOT_MINE;
+}
 
 static const struct cr_vma_kind vma_kind = {
 	.size = sizeof(struct cr_vma_kind),
@@ -171,6 +196,7 @@ static const struct cr_plugin unkept_plugin = {
 	.version = "0.1",
 	.summary = "Says why some things cannot be kept, and what to do.",
 	.files = file_kinds,
+	.match = file_match,
 	.vmas = vma_kinds,
 };
 CR_PLUGIN_REGISTER(unkept_plugin);
