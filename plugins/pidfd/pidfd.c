@@ -5,7 +5,7 @@
  * fdinfo names the process as the engine sees it: one of the tree, alive or a
  * zombie; -1 one that has been reaped; or somebody outside, which no image can bring back.
  * A descriptor of a task is opened when the tasks exist (open_late); one of a reaped
- * process is made with the help of a short-lived one (corpse.c).
+ * process is made with the help of a short-lived one (corpse.c), one of a single thread by its own process (thread.c).
  */
 #include "pidfd.h"
 
@@ -52,21 +52,6 @@ static int pidfd_match(const struct cr_file_info *info)
 
 /* ---- dump ---- */
 
-/* Process that thread tid belongs to; 0: there is none. */
-static pid_t process_of(pid_t tid)
-{
-	_cleanup_buf_ struct buf b = { 0 };
-	const char *line;
-	char path[48];
-	int pid = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", tid);
-	if (read_file(AT_FDCWD, path, &b) < 0)
-		return 0;
-	line = strstr(b.p, "\nTgid:");
-	return line && sscanf(line, "\nTgid: %d", &pid) == 1 ? pid : 0;
-}
-
 static struct cr_task *task_by_pid(struct cr_session *s, pid_t pid)
 {
 	for (struct cr_task *t = s->core->task_next(s, NULL); t; t = s->core->task_next(s, t))
@@ -76,7 +61,7 @@ static struct cr_task *task_by_pid(struct cr_session *s, pid_t pid)
 }
 
 /* *ret: number in the images, or REAPED. 0, -EOPNOTSUPP after refuse(). */
-static int find_process(struct cr_session *s, const struct cr_file_info *info, int32_t *ret)
+static int find_process(struct cr_session *s, struct cr_file *f, const struct cr_file_info *info, int32_t *ret)
 {
 	const char *line = strstr(info->fdinfo, "\nPid:");
 	struct cr_task *t;
@@ -93,10 +78,10 @@ static int find_process(struct cr_session *s, const struct cr_file_info *info, i
 		*ret = s->core->task_vpid(t);
 		return 0;
 	}
-	if (pid > 0 && (info->flags & PIDFD_FLAG_THREAD) && task_by_pid(s, process_of(pid)))
-		return cr_refuse(s, common_external_remedy(s, info),
-				 "the pidfd is of thread %d, which is not the first one of its process: threads do not exist yet "
-				 "when descriptors are restored", pid);
+	if (pid > 0 && (info->flags & PIDFD_FLAG_THREAD) && task_by_pid(s, thread_field(pid, "\nTgid:"))) {
+		*ret = thread_field(pid, "\nNSpid:");
+		return thread_check(s, f, thread_field(pid, "\nTgid:"), pid);
+	}
 	return cr_refuse(s, common_external_remedy(s, info),
 			 "the pidfd is of process %d, which is outside of the tree: close it, dump a tree that has that process "
 			 "too, or pass a descriptor at restore (--inherit-fd)", pid);
@@ -106,7 +91,7 @@ static int pidfd_check(struct cr_session *s, struct cr_file *f, int lfd, const s
 {
 	int32_t nspid;
 
-	return find_process(s, info, &nspid);
+	return find_process(s, f, info, &nspid);
 }
 
 /* How a reaped process ended, where the kernel tells. */
@@ -126,7 +111,7 @@ static int pidfd_dump(struct cr_session *s, struct cr_file *f, int lfd, const st
 {
 	PidfdEntry e = PIDFD_ENTRY__INIT;
 	FownEntry fown;
-	int err = find_process(s, info, &e.nspid);
+	int err = find_process(s, f, info, &e.nspid);
 
 	if (err == 0 && e.nspid == REAPED)
 		err = dump_exit(s, f, lfd);
@@ -149,7 +134,10 @@ static int pidfd_load(struct cr_session *s, struct cr_file *f, const void *data,
 
 	if (!e)
 		return -EPROTO;
-	if (e->nspid != REAPED && !s->core->task_by_vpid(s, e->nspid))
+	p->thread = e->nspid > 0 && (e->flags & PIDFD_FLAG_THREAD) && !s->core->task_by_vpid(s, e->nspid);
+	if (p->thread)
+		s->core->file_set_own(s, f);
+	else if (e->nspid != REAPED && !s->core->task_by_vpid(s, e->nspid))
 		return cr_fail(s, EPROTO, "the image has a pidfd of process %d, which is not in the tree", e->nspid);
 	p->ino = e->ino;
 	p->flags = e->flags;
@@ -190,6 +178,8 @@ static int pidfd_open_kind(struct cr_session *s, struct cr_file *f, int *ret_fd)
 {
 	const struct pidfd *p = s->core->file_priv(f);
 
+	if (p->thread)
+		return thread_open(s, ret_fd);
 	return p->nspid == REAPED ? pidfd_open_dead(s, p, ret_fd) : CR_LATE;
 }
 
@@ -210,13 +200,26 @@ static int pidfd_wire(struct cr_session *s, struct cr_file *f)
 {
 	const struct pidfd *p = s->core->file_priv(f);
 
-	return common_fown_restore(s, f, &p->fown);
+	return p->thread ? thread_wire(s, f, p) : common_fown_restore(s, f, &p->fown);
 }
 
 static int pidfd_opened(struct cr_session *s)
 {
 	corpses_end(state(s));
 	return 0;
+}
+
+static int pidfd_restored(struct cr_session *s)
+{
+	int err = 0;
+
+	for (struct cr_file *f = NULL; !err && (f = s->core->file_next(s, f));) {
+		const struct pidfd *p = strcmp(s->core->file_kind(f), pidfd_kind.name) ? NULL : s->core->file_priv(f);
+
+		if (p && p->thread)
+			err = thread_verify(s, f, p);
+	}
+	return err;
 }
 
 static void pidfd_done(struct cr_session *s, int error)
@@ -250,6 +253,7 @@ static const struct cr_plugin pidfd_plugin = {
 	.files = pidfd_kinds,
 	.images = pidfd_images,
 	.opened = pidfd_opened,
+	.restored = pidfd_restored,
 	.done = pidfd_done,
 };
 CR_PLUGIN_REGISTER(pidfd_plugin);

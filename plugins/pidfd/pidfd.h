@@ -17,6 +17,7 @@ struct pidfd {
 	uint32_t ino;
 	uint32_t flags;
 	int32_t nspid;	 /* -1: dead */
+	int thread;	 /* nspid is a thread other than the first of its process */
 	uint32_t status; /* of a dead one */
 	FownEntry fown;
 };
@@ -39,5 +40,16 @@ struct pidfd_state {
 int corpse_open(struct cr_session *s, struct pidfd_state *st, const struct pidfd *p, int *ret_fd);
 /* Lets all of them end, and reaps them. */
 void corpses_end(struct pidfd_state *st);
+
+/* ---- thread.c ---- */
+
+/* Last number of a line of /proc/TID/status: "\nTgid:", "\nNSpid:"; 0: there is none. */
+pid_t thread_field(pid_t tid, const char *name);
+/* check(), dump(): refuses what thread_wire() cannot make. */
+int thread_check(struct cr_session *s, struct cr_file *f, pid_t process, pid_t tid);
+/* As the hooks of the kind, for a thread; verify: restored(). */
+int thread_open(struct cr_session *s, int *ret_fd);
+int thread_wire(struct cr_session *s, struct cr_file *f, const struct pidfd *p);
+int thread_verify(struct cr_session *s, struct cr_file *f, const struct pidfd *p);
 
 #endif
