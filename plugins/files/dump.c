@@ -16,34 +16,12 @@
 #include "reg.h"
 
 #define DELETED " (deleted)"
-#define PROC_ROOT_INODE 1
 
 static int leads_to(const char *path, const struct stat *st)
 {
 	struct stat now;
 
 	return path[0] == '/' && lstat(path, &now) == 0 && common_same_inode(&now, st);
-}
-
-/*
- * A file of /proc/PID where PID is a process of the tree: at restore files are opened before
- * any process exists.  The root of a proc mount is inode 1; the component behind it counts.
- */
-static int own_proc_file(struct cr_session *s, const char *name)
-{
-	char *path = common_strdup(s, name);
-	struct stat st;
-	pid_t pid;
-
-	for (char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
-		*p = 0;
-		if (lstat(path, &st) == 0 && st.st_ino == PROC_ROOT_INODE) {
-			pid = atoi(p + 1);
-			return pid > 0 && s->core->task_by_vpid(s, pid) != NULL;
-		}
-		*p = '/';
-	}
-	return 0;
 }
 
 /* File systems of the kernel whose files nobody can create again. */
@@ -97,9 +75,8 @@ static int locate(struct cr_session *s, int lfd, const struct cr_file_info *info
 	if (w.life != REG_HERE && is_kernel_fs(info->fs_magic))
 		return cr_refuse(s, NULL, "%s is gone, and belongs to a file system of the kernel: nobody can "
 					  "create it again", common_quote(s, name));
-	if (info->fs_magic == PROC_SUPER_MAGIC && own_proc_file(s, name))
-		return cr_refuse(s, NULL, "%s belongs to a process of the tree, which does not exist yet when "
-					  "files are opened: close it before the dump", common_quote(s, name));
+	if (info->fs_magic == PROC_SUPER_MAGIC && procfile_check(s, info, name) < 0)
+		return -EOPNOTSUPP;
 	*ret = w;
 	return 0;
 }

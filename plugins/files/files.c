@@ -69,7 +69,7 @@ static int reg_stage(struct cr_session *s)
 static int reg_restored(struct cr_session *s)
 {
 	reg_state(s)->restored = 1;
-	return 0;
+	return procfiles_restored(s);
 }
 
 #define DUMP (1u << CR_MODE_DUMP | 1u << CR_MODE_CHECK)
@@ -106,6 +106,7 @@ static const struct cr_file_kind reg_kind = {
 	.open = reg_open,
 	.wire = reg_wire,
 	.inherit_key = reg_inherit_key,
+	.open_late = reg_open_late,
 	.check_image = reg_check_image,
 };
 

@@ -9,6 +9,7 @@
  *   revive.c    deleted files: created again, opened, removed
  *   remap.c     remap-fpath: which file is a ghost or lives on under a hard link
  *   buildid.c   build ids of ELF files
+ *   procfile.c  files of /proc that belong to processes of the tree
  *
  * A file is in one of three states at dump:
  *   REG_HERE   its name leads to it
@@ -141,6 +142,19 @@ int reg_wire(struct cr_session *s, struct cr_file *f);
 int reg_inherit_key(struct cr_session *s, struct cr_file *f, char *buf, size_t size);
 /* The entry of f when f is a file object of ours that was loaded, else NULL. */
 RegFileEntry *reg_entry(struct cr_session *s, struct cr_file *f);
+
+/* As the hook of the kind, for what reg_open() has put off: files of processes of the tree. */
+int reg_open_late(struct cr_session *s, struct cr_file *f, int *ret_fd);
+
+/* restored(): positions of the files that were opened late, now that their processes are what they were. */
+int procfiles_restored(struct cr_session *s);
+
+/* ---- procfile.c ---- */
+
+/* Process of the tree whose file in /proc name is, with *ret_rest what is behind its number; 0: none. */
+int procfile_owner(struct cr_session *s, const char *name, const char **ret_rest);
+/* Refuses what cannot be opened even when all processes exist. 0 or -EOPNOTSUPP. */
+int procfile_check(struct cr_session *s, const struct cr_file_info *info, const char *name);
 
 /* ---- buildid.c ---- */
 

@@ -189,7 +189,7 @@ static int set_position(struct cr_session *s, const RegFileEntry *e, int fd, con
 		       common_quote(s, e->name), strerror(errno));
 }
 
-static int open_checked(struct cr_session *s, const RegFileEntry *e, int pathfd, int by_name, int *ret_fd)
+static int open_checked(struct cr_session *s, const RegFileEntry *e, int pathfd, int by_name, int late, int *ret_fd)
 {
 	_cleanup_fd_ int fd = -1;
 	struct stat st;
@@ -203,7 +203,8 @@ static int open_checked(struct cr_session *s, const RegFileEntry *e, int pathfd,
 	fd = open_description(e, pathfd, &st, by_name);
 	if (fd < 0)
 		return cannot_open(s, e, -fd);
-	err = set_position(s, e, fd, &st);
+	/* a position in a file of /proc makes the kernel produce what is before it: not while its process is unfinished */
+	err = late ? 0 : set_position(s, e, fd, &st);
 	if (err == 0 && !(e->flags & O_PATH) && (e->flags & O_ASYNC))
 		err = common_set_flags(s, fd, e->flags);
 	if (err)
@@ -219,11 +220,43 @@ static int not_passed(struct cr_session *s, const RegFileEntry *e)
 		       common_quote(s, e->name), common_quote(s, e->name + (e->name[0] == '/')));
 }
 
+static int open_by_name(struct cr_session *s, const RegFileEntry *e, int late, int *ret_fd)
+{
+	_cleanup_fd_ int fd = open(e->name, O_PATH | O_CLOEXEC | (e->flags & O_NOFOLLOW));
+
+	if (fd < 0)
+		return cannot_open(s, e, errno);
+	return open_checked(s, e, fd, 1, late, ret_fd);
+}
+
+int reg_open_late(struct cr_session *s, struct cr_file *f, int *ret_fd)
+{
+	const struct reg_priv *p = s->core->file_priv(f);
+
+	return open_by_name(s, p->e, 1, ret_fd);
+}
+
+int procfiles_restored(struct cr_session *s)
+{
+	const char *rest;
+	int err = 0;
+
+	for (struct cr_file *f = NULL; !err && (f = s->core->file_next(s, f));) {
+		const RegFileEntry *e = reg_entry(s, f);
+		int fd = e && e->pos && !(e->flags & O_PATH) ? s->core->file_fd(f) : -1;
+		struct stat st;
+
+		if (fd >= 0 && procfile_owner(s, e->name, &rest) && !fstat(fd, &st))
+			err = set_position(s, e, fd, &st);
+	}
+	return err;
+}
+
 int reg_open(struct cr_session *s, struct cr_file *f, int *ret_fd)
 {
 	struct reg_priv *p = s->core->file_priv(f);
 	RegFileEntry *e = p->e;
-	_cleanup_fd_ int fd = -1;
+	const char *rest;
 	RemapType type;
 	int remapped, pathfd;
 
@@ -233,11 +266,8 @@ int reg_open(struct cr_session *s, struct cr_file *f, int *ret_fd)
 	if (remapped < 0)
 		return remapped;
 	if (remapped)
-		return open_checked(s, e, pathfd, 0, ret_fd);
-	fd = open(e->name, O_PATH | O_CLOEXEC | (e->flags & O_NOFOLLOW));
-	if (fd < 0)
-		return cannot_open(s, e, errno);
-	return open_checked(s, e, fd, 1, ret_fd);
+		return open_checked(s, e, pathfd, 0, 0, ret_fd);
+	return procfile_owner(s, e->name, &rest) ? CR_LATE : open_by_name(s, e, 0, ret_fd);
 }
 
 int reg_check_image(struct cr_session *s, struct cr_file *f)
@@ -245,13 +275,14 @@ int reg_check_image(struct cr_session *s, struct cr_file *f)
 	struct reg_priv *p = s->core->file_priv(f);
 	RegFileEntry *e = p->e;
 	_cleanup_fd_ int fd = -1;
+	const char *rest;
 	struct stat st;
 	int kept;
 
 	if (e->has_ext && e->ext)
 		return not_passed(s, e);
 	kept = remap_check(s, f);
-	if (kept)
+	if (kept || procfile_owner(s, e->name, &rest))
 		return MIN_OF(kept, 0);
 	fd = open(e->name, O_PATH | O_CLOEXEC | (e->flags & O_NOFOLLOW));
 	if (fd < 0)
