@@ -42,9 +42,9 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# wait_for SECONDS COMMAND…: until the command succeeds
+# wait_for SECONDS COMMAND…: until the command succeeds; TEST_PATIENCE times as long on a slow machine
 wait_for() {
-	local end=$((SECONDS + $1)); shift
+	local end=$((SECONDS + $1 * ${TEST_PATIENCE:-1})); shift
 	until "$@" 2>/dev/null; do
 		[ $SECONDS -lt $end ] || return 1
 		sleep 0.05

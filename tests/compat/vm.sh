@@ -27,7 +27,7 @@ out=$(mktemp "$share/out.XXXX")
 # the run's first lines tell whether the guest came up at all
 SHARE=$share TIMEOUT=${VM_TIMEOUT:-3000} "$VMRUN" "$kernel" "
 	mkdir -p /root/tree/build && cd /root/tree && tar -xf $share/tree.tar && tar -C build -xf $share/build.tar || exit 1
-	export BUILD=/root/tree/build SHARED='$share' TEST_TIMEOUT=${TEST_TIMEOUT:-600} ${VM_ENV:-}
+	export BUILD=/root/tree/build SHARED='$share' TEST_TIMEOUT=${TEST_TIMEOUT:-600} TEST_PATIENCE=${TEST_PATIENCE:-3} ${VM_ENV:-}
 	echo \"# Linux \$(uname -r)\"
 	$command" | tee "$out"
 rc=${PIPESTATUS[0]}
