@@ -34,6 +34,11 @@ programs: $(PROG_BINS)
 unit: $(UNIT_BINS)
 	@set -e; for t in $^; do echo "# $$t"; $$t; done
 
-# fuzz targets need clang, and are pointless inside another sanitizer build
-test: all $(UNIT_BINS) $(if $(SAN),,$(if $(shell command -v clang),fuzz-build))
+# fuzz targets need clang, and are pointless inside another sanitizer build; asked when their turn comes: `make deps all test` may
+# have installed it by then
+.PHONY: fuzz-maybe
+fuzz-maybe: all
+	+@[ -n "$(SAN)" ] || ! command -v clang >/dev/null || $(MAKE) --no-print-directory fuzz-build
+
+test: all $(UNIT_BINS) fuzz-maybe
 	@BUILD=$(BUILD) tests/run -j $(JOBS) $(TESTS)

@@ -13,9 +13,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "log.h"
 #include "options.h"
 
 #define LEAST_PAGES 8192 /* 32 MiB: below, smaps costs little */
@@ -137,10 +139,13 @@ int ahead_vmas(struct session *s, pid_t pid, vma_list *ret, bool *ret_unsure)
 	return proc_read_smaps(pid, ret);
 }
 
-static int changed(struct session *s, const struct vma_area *a)
+static int changed(struct session *s, const struct vma_area *a, const struct proc_vma *now)
 {
 	char name[200];
 
+	if (now)
+		log_info("before the freeze: flags %#" PRIx64 ", key %u; now %" PRIx64 "-%" PRIx64 ", flags %#" PRIx64 ", key %u",
+			 a->v.vmflags, a->v.pkey, now->start, now->end, now->vmflags, now->pkey);
 	return fail(s, EAGAIN, "the program changed its mapping %s (madvise, pkey_mprotect) in the moment before the freeze; try "
 		    "again", vma_describe(&a->v, name, sizeof(name)));
 }
@@ -158,18 +163,27 @@ static int settle_area(struct session *s, struct vma_area *a, const struct proc_
 	if (!differ && now->pkey == a->v.pkey)
 		return 0;
 	if (differ & ~advice || now->pkey != a->v.pkey || a->owned)
-		return changed(s, a);
+		return changed(s, a, now);
 	is.v.vmflags ^= differ;
 	is.v.flags = (a->v.flags & ~MAP_NORESERVE) | (is.v.vmflags & VMF(NR) ? MAP_NORESERVE : 0);
 	if (!copy)
 		is.v.flags = (is.v.flags & ~MAP_LOCKED) | (is.v.vmflags & VMF(LO) ? MAP_LOCKED : 0);
 	is.flags = is.madv = 0;
 	if (vma_classify(&is, mem_shm_dev(s)) || is.status != a->status)
-		return changed(s, a);
+		return changed(s, a, now);
 	a->v = is.v;
 	a->flags = is.flags;
 	a->madv = is.madv;
 	return 0;
+}
+
+/* The list of a process that is killed while it is read ends early. */
+static bool is_dead(pid_t pid)
+{
+	_cleanup_free_ char *path = xasprintf("/proc/%d/maps", pid);
+	_cleanup_buf_ struct buf b = { 0 };
+
+	return read_file(AT_FDCWD, path, &b) < 0 || !b.len;
 }
 
 int ahead_settle(struct session *s, struct task *t, pid_t pid)
@@ -185,6 +199,11 @@ int ahead_settle(struct session *s, struct task *t, pid_t pid)
 	err = proc_read_smaps(pid, &l);
 	if (err)
 		return fail(s, -err, "cannot read /proc/%d/smaps: %s", pid, strerror(-err));
+	if (is_dead(pid)) {
+		proc_vmas_free(&l);
+		return fail(s, ESRCH, "%s pid %d was killed while its mappings were read%s", copy ? "the copy of its memory," : "",
+			    pid, copy ? "; memory is short, or somebody killed it; --snapshot off needs no copy" : "");
+	}
 	for (size_t i = 0; i < m->areas.n && !err; i++) {
 		struct vma_area *a = &m->areas.v[i];
 
@@ -195,7 +214,7 @@ int ahead_settle(struct session *s, struct task *t, pid_t pid)
 		if (k < l.n && l.v[k].start == a->v.start && l.v[k].end == a->v.end)
 			err = settle_area(s, a, &l.v[k], copy);
 		else if (!(a->v.vmflags & VMF(DC)))
-			err = changed(s, a);
+			err = changed(s, a, k < l.n ? &l.v[k] : NULL);
 	}
 	proc_vmas_free(&l);
 	m->unsure = false;
