@@ -624,7 +624,8 @@ struct cr_core {
 	/*
 	 * Write-ahead undo record; call BEFORE the effect.  fd may be -1 (then text is an
 	 * absolute path); the engine's helper gets a duplicate.  always: undo also when the
-	 * dump succeeds and the tree runs on.
+	 * dump succeeds and the tree runs on.  In a kind's check(): only of a dump, for what
+	 * has to be changed for a moment to look.
 	 */
 	int (*undo)(struct cr_session *s, uint32_t op, int fd, const char *text, int always);
 

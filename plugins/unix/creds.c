@@ -24,8 +24,7 @@ const struct cr_img_type unix_img_creds = { sizeof(unix_img_creds), "x-unix-cred
 
 /* ---- dump ---- */
 
-/* A pid as the engine sees it becomes one as the tree does. */
-static pid_t tree_pid(struct cr_session *s, pid_t pid)
+pid_t creds_tree_pid(struct cr_session *s, pid_t pid)
 {
 	for (struct cr_task *t = s->core->task_next(s, NULL); t; t = s->core->task_next(s, t))
 		if (s->core->task_pid(t) == pid)
@@ -42,7 +41,7 @@ int creds_dump(struct cr_session *s, struct cr_file *f, int lfd)
 	if (getsockopt(lfd, SOL_SOCKET, SO_PEERCRED, &c, &len) || c.uid == (uid_t)-1)
 		return 0;
 	e.id = s->core->file_id(f);
-	e.pid = c.pid > 0 ? tree_pid(s, c.pid) : 0;
+	e.pid = c.pid > 0 ? creds_tree_pid(s, c.pid) : 0;
 	e.uid = c.uid;
 	e.gid = c.gid;
 	return common_append(s, &unix_img_creds, CR_IMG_NO_ID, &e.base);
@@ -92,6 +91,8 @@ const struct sk_cred *creds_of(struct cr_session *s, struct cr_file *f)
 	return NULL;
 }
 
+#define CANNOT_BECOME 255 /* exit status of a child that is not who it should be */
+
 static pid_t fork_as(pid_t pid)
 {
 	struct clone_args a = { .flags = CLONE_FILES, .exit_signal = SIGCHLD };
@@ -107,7 +108,7 @@ static int become_and_call(const struct sk_cred *c, int (*fn)(void *arg), void *
 {
 	/* raw: libc's wrappers may look for threads that this child lacks */
 	if (syscall(SYS_setresgid, c->gid, c->gid, c->gid) || syscall(SYS_setresuid, c->uid, c->uid, c->uid))
-		return -errno;
+		return -CANNOT_BECOME;
 	return fn(arg);
 }
 
@@ -129,7 +130,7 @@ static int call_as(struct cr_session *s, const struct sk_cred *c, int (*fn)(void
 	if (pid == 0)
 		_exit(-become_and_call(c, fn, arg) & 0xff);
 	if (pid < 0)
-		return -errno;
+		return -ECANCELED;
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return -errno;
@@ -142,4 +143,11 @@ int creds_call(struct cr_session *s, const struct sk_cred *c, int (*fn)(void *ar
 
 	/* an unmapped user, a path that is not the user's: it works without */
 	return err ? fn(arg) : 0;
+}
+
+int creds_send(struct cr_session *s, const struct sk_cred *c, int (*fn)(void *arg), void *arg)
+{
+	int err = call_as(s, c, fn, arg);
+
+	return err == -CANNOT_BECOME || err == -ECANCELED ? fn(arg) : err;
 }

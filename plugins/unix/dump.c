@@ -12,6 +12,7 @@
 #include "x-unix-peer.pb-c.h"
 
 const struct cr_img_type unix_img_extra = { sizeof(unix_img_extra), "x-unix-options", 0x58554e4f, 0 };
+const struct cr_img_type unix_img_moved = { sizeof(unix_img_moved), "x-unix-moved", 0x58554e4d, 0 };
 const struct cr_img_type unix_img_peers = { sizeof(unix_img_peers), "x-unix-peers", 0x58554e50, 0 };
 
 #define OPT_SO_PASSPIDFD 76
@@ -20,6 +21,7 @@ const struct cr_img_type unix_img_peers = { sizeof(unix_img_peers), "x-unix-peer
 const struct sock_extra unix_extra[] = {
 	{ SOL_SOCKET, OPT_SO_PASSPIDFD, 4 },
 	{ SOL_SOCKET, OPT_SO_PASSRIGHTS, 4 },
+	{ SOL_SOCKET, SO_PEEK_OFF, 4 },
 	{ 0, 0, 0 },
 };
 
@@ -80,9 +82,30 @@ static int is_gone(const char *link)
 	return len >= sizeof(suffix) && !strcmp(link + len - (sizeof(suffix) - 1), suffix);
 }
 
-static int dump_path(struct cr_session *s, const struct node *n, const char *name, struct cr_task *t, UnixSkEntry *e)
+static FilePermsEntry *perms_of(struct cr_session *s, const struct stat *st)
 {
 	FilePermsEntry *perms = s->core->alloc(s, sizeof(*perms));
+
+	file_perms_entry__init(perms);
+	perms->mode = st->st_mode;
+	perms->uid = st->st_uid;
+	perms->gid = st->st_gid;
+	return perms;
+}
+
+/* Its file was renamed, or is under another root directory. */
+static int dump_moved(struct cr_session *s, char *path, const struct stat *st, UnixSkEntry *e)
+{
+	UnixMovedEntry m = UNIX_MOVED_ENTRY__INIT;
+
+	e->file_perms = perms_of(s, st);
+	m.id = e->id;
+	m.path = path;
+	return common_append(s, &unix_img_moved, CR_IMG_NO_ID, &m.base);
+}
+
+static int dump_path(struct cr_session *s, const struct node *n, const char *name, struct cr_task *t, UnixSkEntry *e)
+{
 	_cleanup_free_ char *path = NULL;
 	struct stat st;
 	int used;
@@ -91,11 +114,7 @@ static int dump_path(struct cr_session *s, const struct node *n, const char *nam
 		e->name_dir = find_dir(s, n, name, t);
 	path = xasprintf("%s%s%s", e->name_dir ? e->name_dir : "", e->name_dir ? "/" : "", name);
 	if (n->known && is_node(n, path, &st)) {
-		file_perms_entry__init(perms);
-		perms->mode = st.st_mode;
-		perms->uid = st.st_uid;
-		perms->gid = st.st_gid;
-		e->file_perms = perms;
+		e->file_perms = perms_of(s, &st);
 		return 0;
 	}
 	/* a file of an accepted connection is the listener's, and of no use any more */
@@ -103,12 +122,10 @@ static int dump_path(struct cr_session *s, const struct node *n, const char *nam
 	if (used && !n->link && name[0] != '/')
 		return cr_refuse(s, "dump with CAP_NET_ADMIN, or bind to an absolute path", "where the name %s starts from is "
 				 "not known, or it was deleted", common_quote(s, name));
-	if (used && n->link && !is_gone(n->link) && is_node(n, n->link, &st))
-		return cr_refuse(s, "bind the socket to the path where it is to be found", "its file was renamed from %s to %s, "
-				 "or is under another root directory", common_quote(s, name), common_quote(s, n->link));
+	/* nothing is where the name says: other readers need not make it */
 	e->has_deleted = 1;
 	e->deleted = 1;
-	return 0;
+	return used && n->link && !is_gone(n->link) && is_node(n, n->link, &st) ? dump_moved(s, n->link, &st, e) : 0;
 }
 
 static int dump_name(struct cr_session *s, int lfd, const struct sk_fact *k, struct cr_task *t, UnixSkEntry *e)

@@ -9,6 +9,8 @@
  * A path that was deleted, or has become another socket's, cannot be bound without
  * disturbing whoever has it now.  So that is done by a child that has changed to an
  * empty root directory, where every path is free; it shares the descriptors, nothing else.
+ * A socket whose file was renamed since is bound in the same way, beside its place, and its
+ * file is put there.
  */
 #include "unix.h"
 
@@ -163,9 +165,12 @@ struct hidden {
 	int client; /* to be connected to it, or -1 */
 	int slot;   /* the accepted connection is to have this number */
 	int node;   /* a path descriptor of its file is to have this number, or -1 */
+	int keep;   /* its file stays, called MOVED, in the root directory */
 	const struct sk_cred *listens, *connects;
 	struct cr_session *s;
 };
+
+#define MOVED "stasis-moved"
 
 /* The directories in front of every '/' of path are made, or removed, the last first. */
 static void make_dirs(const char *path)
@@ -253,6 +258,8 @@ static int bind_in_root(const char *root, struct hidden *h)
 	err = bind_here(h);
 	if (!err && h->node >= 0)
 		err = keep_node(path, h->node);
+	if (!err && h->keep && rename(path, "/" MOVED))
+		err = -errno;
 	unlink(path);
 	remove_dirs(path);
 	return err;
@@ -274,21 +281,74 @@ static int in_child(const char *root, struct hidden *h)
 	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
 }
 
-static int bind_hidden(struct cr_session *s, struct hidden *h)
+/* to: where its file goes from there, NULL: nowhere. 0 or -errno, not recorded. */
+static int hide_in(char *root, struct hidden *h, const char *to)
 {
-	const char *tmp = secure_getenv("TMPDIR");
-	_cleanup_free_ char *root = xasprintf("%s/stasis-unix.XXXXXX", tmp && tmp[0] == '/' ? tmp : "/tmp");
+	_cleanup_free_ char *moved = NULL;
 	int err;
 
 	if (!mkdtemp(root))
-		return cr_fail(s, errno, "making a directory %s: %s", root, strerror(errno));
+		return -errno;
 	chmod(root, 0711);
+	h->keep = to != NULL;
 	err = in_child(root, h);
+	moved = xasprintf("%s/" MOVED, root);
+	if (!err && to && rename(moved, to))
+		err = -errno;
+	if (to)
+		unlink(moved);
 	rmdir(root);
+	return err;
+}
+
+/* 0 or -errno, not recorded. */
+static int try_hidden(struct hidden *h)
+{
+	const char *tmp = secure_getenv("TMPDIR");
+	_cleanup_free_ char *root = xasprintf("%s/stasis-unix.XXXXXX", tmp && tmp[0] == '/' ? tmp : "/tmp");
+
+	return hide_in(root, h, NULL);
+}
+
+static int bind_hidden(struct cr_session *s, struct hidden *h)
+{
+	int err = try_hidden(h);
+
 	if (err < 0)
 		return cr_fail(s, -err, "giving a socket the name %s, whose file is gone (needs CAP_SYS_CHROOT): %s",
 			       common_quote(s, h->a->sun_path), strerror(-err));
 	return 0;
+}
+
+/* ---- files that are elsewhere ---- */
+
+/* Where the file of e is, if that is not where its name says; NULL. */
+static const char *moved_to(struct cr_session *s, const UnixSkEntry *e)
+{
+	struct unix_state *st = unix_state(s);
+
+	for (size_t i = 0; i < st->moved.n; i++)
+		if (st->moved.v[i]->id == e->id)
+			return st->moved.v[i]->path;
+	return NULL;
+}
+
+/* It is bound beside its place, where every name is free, and put there. */
+static int bind_moved(struct cr_session *s, int fd, const UnixSkEntry *e, const struct sockaddr_un *a, socklen_t len)
+{
+	const char *path = moved_to(s, e);
+	_cleanup_free_ char *root = xasprintf("%.*s/.stasis-unix.XXXXXX", (int)(strrchr(path, '/') - path), path);
+	struct hidden h = { fd, a, len, -1, -1, -1, 0, NULL, NULL, s };
+	int err = clear_path(s, path);
+
+	if (err < 0)
+		return err;
+	err = hide_in(root, &h, path);
+	if (err < 0)
+		return cr_fail(s, -err, "giving a socket the name %s, and its file the path %s (needs CAP_SYS_CHROOT and that "
+			       "directory): %s", common_quote(s, a->sun_path), common_quote(s, path), strerror(-err));
+	*vec_push(&unix_state(s)->created) = xasprintf("%s", path);
+	return set_perms(s, path, e->file_perms);
 }
 
 /* ---- all together ---- */
@@ -297,7 +357,7 @@ static int bind_hidden(struct cr_session *s, struct hidden *h)
 static int bind_gone(struct cr_session *s, int fd, const UnixSkEntry *e, const struct sockaddr_un *a, socklen_t len)
 {
 	int node = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	struct hidden h = { fd, a, len, -1, -1, node, NULL, NULL, s };
+	struct hidden h = { fd, a, len, -1, -1, node, 0, NULL, NULL, s };
 
 	if (node < 0)
 		return cr_fail(s, errno, "/dev/null: %s", strerror(errno));
@@ -327,6 +387,8 @@ int name_can_bind(struct cr_session *s, const UnixSkEntry *e)
 	socklen_t len = make_addr(&e->name, &a);
 	int old, err, back;
 
+	if (moved_to(s, e))
+		return MIN_OF(look_at_path(s, moved_to(s, e)), 0);
 	if (!e->name.len || (e->has_deleted && e->deleted))
 		return 0;
 	if (!is_path(&e->name)) {
@@ -355,6 +417,8 @@ int name_bind(struct cr_session *s, int fd, const UnixSkEntry *e)
 		return 0;
 	if (!is_path(&e->name))
 		return bind_abstract(s, fd, e, &a, len);
+	if (moved_to(s, e))
+		return bind_moved(s, fd, e, &a, len);
 	if (e->has_deleted && e->deleted)
 		return bind_gone(s, fd, e, &a, len);
 	err = enter(e->name_dir, &old);
@@ -373,7 +437,7 @@ int name_accept_hidden(struct cr_session *s, int client, const struct sk_cred *c
 	_cleanup_fd_ int slot = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	struct sockaddr_un a;
 	socklen_t len = make_addr(&server->name, &a);
-	struct hidden h = { listener, &a, len, client, slot, -1, listens, connects, s };
+	struct hidden h = { listener, &a, len, client, slot, -1, 0, listens, connects, s };
 	int err;
 
 	if (listener < 0 || slot < 0)
@@ -419,16 +483,45 @@ static int node_of(struct cr_session *s, uint32_t ino)
 	return -1;
 }
 
-int name_connect(struct cr_session *s, int fd, int target, const UnixSkEntry *e)
+int name_address(struct cr_session *s, int target, const UnixSkEntry *e, struct sockaddr_un *ret, socklen_t *ret_len)
 {
-	_cleanup_fd_ int node = is_path(&e->name) ? ioctl(target, SIOCUNIXFILE) : -1;
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int node = is_path(&e->name) ? ioctl(target, SIOCUNIXFILE) : -1;
 
+	*ret_len = make_addr(&e->name, ret);
+	if (!is_path(&e->name))
+		return -1;
 	/* the very file, wherever it is, and whether it has a name or not */
-	if (node < 0 && e->has_deleted && e->deleted)
+	if (node < 0 && moved_to(s, e))
+		node = open(moved_to(s, e), O_PATH | O_CLOEXEC);
+	else if (node < 0 && e->has_deleted && e->deleted)
 		node = node_of(s, e->ino);
 	if (node < 0)
+		return e->name.data[0] == '/' ? -1 : -ENOENT;
+	memset(ret, 0, sizeof(*ret));
+	ret->sun_family = AF_UNIX;
+	snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d", node);
+	*ret_len = sizeof(*ret);
+	return node;
+}
+
+int name_connect(struct cr_session *s, int fd, int target, const UnixSkEntry *e)
+{
+	struct sockaddr_un a;
+	socklen_t len;
+	_cleanup_fd_ int node = name_address(s, target, e, &a, &len);
+
+	if (node < 0)
 		return name_connect_to(fd, &e->name, e->name_dir);
-	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d", node);
-	return connect(fd, (const struct sockaddr *)&a, sizeof(a)) ? -errno : 0;
+	return connect(fd, (const struct sockaddr *)&a, len) ? -errno : 0;
+}
+
+int name_bind_unseen(struct cr_session *s, int fd, const ProtobufCBinaryData *name)
+{
+	struct sockaddr_un a;
+	socklen_t len = make_addr(name, &a);
+	struct hidden h = { fd, &a, len, -1, -1, -1, 0, NULL, NULL, s };
+
+	if (is_path(name))
+		return try_hidden(&h);
+	return bind(fd, (const struct sockaddr *)&a, len) ? -errno : 0;
 }

@@ -158,7 +158,7 @@ static int pair_dgrams(struct cr_session *s, struct usk *u[2], int sv[2])
 		if (u[i]->e->peer == u[!i]->e->ino)
 			continue;
 		/* once it has let go it cannot be filled from here, and then what it has would be lost */
-		err = queue_fill(s, u[!i], sv[i]);
+		err = queue_fill(s, u[!i], sv[i], sv[!i]);
 		u[!i]->nqueue = 0;
 		if (!err)
 			err = let_go(s, u[i], sv[i], sv[!i]);
@@ -173,7 +173,7 @@ static int build_pair(struct cr_session *s, struct usk *u[2], int sv[2])
 	int err = u[0]->e->type == SOCK_DGRAM ? pair_dgrams(s, u, sv) : connect_streams(s, u, sv);
 
 	for (int i = 0; i < 2 && !err; i++)
-		err = queue_fill(s, u[i], sv[!i]);
+		err = queue_fill(s, u[i], sv[!i], sv[i]);
 	for (int i = 0; i < 2 && !err; i++)
 		err = u[i]->connect ? 0 : unix_finish(s, u[i], sv[i]);
 	return err;
@@ -218,7 +218,7 @@ int pair_open_widow(struct cr_session *s, struct usk *u, int *ret_fd)
 	if (!err && u->e->type == SOCK_DGRAM)
 		err = name_bind(s, sv[0], u->e);
 	if (!err)
-		err = queue_fill(s, u, sv[1]);
+		err = queue_fill(s, u, sv[1], sv[0]);
 	if (sv[1] >= 0)
 		close(sv[1]);
 	if (!err)

@@ -63,6 +63,30 @@ static int read_peers(struct cr_session *s)
 	return err;
 }
 
+static int read_moved(struct cr_session *s)
+{
+	struct unix_state *st = unix_state(s);
+	struct cr_reader *r;
+	const void *data;
+	size_t len;
+	int err = s->core->img_open(s, &unix_img_moved, CR_IMG_NO_ID, &r);
+
+	if (err < 0)
+		return err == -ENOENT ? 0 : err;
+	while ((err = s->core->img_next(r, &data, &len)) > 0) {
+		UnixMovedEntry *e = common_load(s, &unix_moved_entry__descriptor, data, len);
+
+		if (!e || e->path[0] != '/' || !e->path[1]) {
+			err = e ? cr_fail(s, EPROTO, "x-unix-moved.img: the path %s of a socket is not absolute",
+					  common_quote(s, e->path)) : -EPROTO;
+			break;
+		}
+		*vec_push(&st->moved) = e;
+	}
+	s->core->img_close(r);
+	return err;
+}
+
 int unix_stage(struct cr_session *s)
 {
 	int err = queue_load(s);
@@ -71,6 +95,8 @@ int unix_stage(struct cr_session *s)
 		err = creds_load(s);
 	if (!err)
 		err = sock_extra_load(s, &unix_img_extra, &unix_state(s)->extra);
+	if (!err)
+		err = read_moved(s);
 	return err ? err : read_peers(s);
 }
 
@@ -244,7 +270,7 @@ static int fill_by_name(struct cr_session *s, const struct usk *u, int fd)
 	if (wfd >= 0 && err < 0)
 		return cr_fail(s, -err, "connecting to the restored socket %s: %s",
 			       unix_name_text(s, u->e->name.data, u->e->name.len), strerror(-err));
-	return err ? err : queue_fill(s, u, wfd);
+	return err ? err : queue_fill(s, u, wfd, fd);
 }
 
 struct listen_args {

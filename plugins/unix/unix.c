@@ -32,6 +32,7 @@ static void unix_done(struct cr_session *s, int error)
 	vec_free(&st->socks);
 	vec_free(&st->packets);
 	vec_free(&st->peers);
+	vec_free(&st->moved);
 	vec_free(&st->creds);
 	vec_free(&st->unfinished);
 }
@@ -73,7 +74,7 @@ static const struct cr_file_kind unix_kind = {
 };
 static const struct cr_file_kind *const unix_kinds[] = { &unix_kind, NULL };
 static const struct cr_option *const unix_options[] = { &option_external, &option_peer, NULL };
-static const struct cr_img_type *const unix_images[] = { &unix_img_queues, &unix_img_extra, &unix_img_peers, &unix_img_creds,
+static const struct cr_img_type *const unix_images[] = { &unix_img_queues, &unix_img_packets, &unix_img_moved, &unix_img_extra, &unix_img_peers, &unix_img_creds,
 							   NULL };
 static const char *const unix_externals[] = { "unix[", "socket[", NULL };
 
@@ -93,7 +94,7 @@ static const struct cr_plugin unix_plugin = {
 	.restored = queue_fill_late,
 	.done = unix_done,
 	.caps = (const char *const[]){ "CAP_NET_ADMIN: relative names of sockets, queues beyond the limits",
-				      "CAP_SYS_CHROOT: names whose file is gone",
+				      "CAP_SYS_CHROOT: names whose file is gone or was renamed, names of senders",
 				      "CAP_CHOWN: sockets of another user", NULL },
 };
 CR_PLUGIN_REGISTER(unix_plugin);

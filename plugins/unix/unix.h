@@ -6,7 +6,9 @@
  *   diag.c      facts about all sockets of the machine, from the kernel's sock_diag
  *   check.c     what cannot be dumped; who is at the other end
  *   dump.c      a socket becomes a message
- *   queue.c     data in queues, at dump and restore
+ *   peek.c      data in queues, at dump
+ *   queue.c     data in queues, at restore
+ *   sender.c    who has sent it
  *   creds.c     whom SO_PEERCRED names, at dump and restore
  *   name.c      restore: names of sockets
  *   pair.c      restore: connected sockets, both ends at once
@@ -23,6 +25,8 @@
 #include "sk-unix.pb-c.h"
 #include "sock.h"
 #include "util.h"
+#include "x-unix-moved.pb-c.h"
+#include "x-unix-packet.pb-c.h"
 #include "x-unix-peer.pb-c.h"
 
 /* States as the kernel numbers them; a datagram socket is ESTABLISHED once it has had a peer. */
@@ -51,6 +55,16 @@ struct packet {
 	uint32_t seq;
 	char *data; /* malloced */
 	const SkPacketEntry *e; /* memory of the session */
+	const UnixPacketEntry *more; /* as well; NULL: nothing */
+	int only_urgent; /* no packet: an urgent byte behind all of them */
+};
+
+#define MAX_RIGHTS 253 /* SCM_MAX_FD */
+
+/* Room for the control data of a packet. */
+union control {
+	struct cmsghdr align;
+	char room[CMSG_SPACE(MAX_RIGHTS * sizeof(int)) + 1024];
 };
 
 /* The same at the dump. */
@@ -60,6 +74,10 @@ struct peeked {
 	char *data;	  /* malloced */
 	uint32_t *rights; /* malloced: ids of files */
 	size_t nrights;
+	struct ucred cred; /* of the sender, pid 0: unknown */
+	char name[112];	   /* of the sender's socket */
+	size_t name_len;
+	int urgent; /* a byte sent with MSG_OOB in front of it, -1: none */
 };
 
 /* A socket, restore. */
@@ -102,6 +120,7 @@ struct unix_state {
 	VEC(const struct usk *) unfinished; /* unix_finish() waits for those */
 	struct sock_extra_image *extra;
 	VEC(UnixPeerEntry *) peers; /* memory of the session */
+	VEC(UnixMovedEntry *) moved; /* as well */
 	int linked;
 };
 static inline struct unix_state *unix_state(struct cr_session *s)
@@ -109,7 +128,7 @@ static inline struct unix_state *unix_state(struct cr_session *s)
 	return s->core->plugin_priv(s, sizeof(struct unix_state));
 }
 
-extern const struct cr_img_type unix_img_queues, unix_img_extra, unix_img_peers, unix_img_creds;
+extern const struct cr_img_type unix_img_queues, unix_img_packets, unix_img_moved, unix_img_moved, unix_img_extra, unix_img_peers, unix_img_creds;
 extern const struct sock_extra unix_extra[];
 
 /* ---- diag.c ---- */
@@ -139,7 +158,7 @@ int unix_check(struct cr_session *s, struct cr_file *f, int lfd, const struct cr
 
 int unix_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info);
 
-/* ---- queue.c ---- */
+/* ---- peek.c ---- */
 
 /* What f has received and not read goes to sk-queues.img.  0 or -errno recorded. */
 int queue_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct sk_fact *k, struct cr_task *t);
@@ -148,6 +167,9 @@ int queue_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct sk
  * that it is known which sockets the tree has.  0 or -errno recorded.
  */
 int queue_collect(struct cr_session *s);
+
+/* ---- queue.c ---- */
+
 /* stage(): reads sk-queues.img. */
 int queue_load(struct cr_session *s);
 /* load(): finds the packets of u; declares what they need. */
@@ -155,16 +177,28 @@ int queue_of(struct cr_session *s, struct usk *u);
 /* 1 when all descriptors that are in its packets are open, or are sent later (queue_is_late()). */
 int queue_ready(struct cr_session *s, const struct usk *u);
 /*
- * Sends the packets of u through wfd, which is connected to it; when a descriptor among them is a unix socket or made late
- * (CR_LATE), that is done by queue_fill_late(), in restored().  0 or -errno recorded.
+ * Sends the packets of u through wfd, which is connected to it (target is its descriptor); when a descriptor among them is a
+ * unix socket or made late (CR_LATE), that is done by queue_fill_late(), in restored().  0 or -errno recorded.
  */
-int queue_fill(struct cr_session *s, const struct usk *u, int wfd);
+int queue_fill(struct cr_session *s, const struct usk *u, int wfd, int target);
 int queue_fill_late(struct cr_session *s);
 /* Is its queue filled by queue_fill_late()? */
 int queue_is_late(struct cr_session *s, const struct usk *u);
 
+/* ---- sender.c ---- */
+
+/*
+ * Sends the packets of u, whose descriptor is target, through wfd, or so that they seem to come from who has sent them.
+ * late: the tree exists.  0 or -errno, not recorded.
+ */
+int sender_fill(struct cr_session *s, const struct usk *u, int wfd, int target, int late);
+/* The datagram socket of the tree that has that name, or NULL. */
+const struct usk *sender_in_tree(struct cr_session *s, const ProtobufCBinaryData *name);
+
 /* ---- creds.c ---- */
 
+/* dump: a pid as the engine sees it becomes one as the tree does. */
+pid_t creds_tree_pid(struct cr_session *s, pid_t pid);
 /* 0 or -errno recorded. */
 int creds_dump(struct cr_session *s, struct cr_file *f, int lfd);
 /* stage(): reads x-unix-creds.img. */
@@ -176,6 +210,8 @@ const struct sk_cred *creds_of(struct cr_session *s, struct cr_file *f);
  * when c is NULL or it did not work there.  Returns what fn returns: 0 or -errno.
  */
 int creds_call(struct cr_session *s, const struct sk_cred *c, int (*fn)(void *arg), void *arg);
+/* The same for what must not be done twice: whatever fn returns there is the result. */
+int creds_send(struct cr_session *s, const struct sk_cred *c, int (*fn)(void *arg), void *arg);
 
 /* ---- name.c ---- */
 
@@ -194,6 +230,13 @@ int name_accept_hidden(struct cr_session *s, int client, const struct sk_cred *c
 		       const struct sk_cred *listens, int *ret_fd);
 /* Connects fd to the socket target that was bound as e says.  0 or -errno, not recorded. */
 int name_connect(struct cr_session *s, int fd, int target, const UnixSkEntry *e);
+/* As name_bind(), where nobody sees it: an abstract name as it is, a path in a root directory of its own. 0 or -errno, not recorded. */
+int name_bind_unseen(struct cr_session *s, int fd, const ProtobufCBinaryData *name);
+/*
+ * The address of the socket target that was bound as e says; -1, or a descriptor that must be open as long as it is
+ * used, or -errno below that, not recorded.
+ */
+int name_address(struct cr_session *s, int target, const UnixSkEntry *e, struct sockaddr_un *ret, socklen_t *ret_len);
 /* Connects fd to a name; dir: where a relative one starts, or NULL.  0 or -errno, not recorded. */
 int name_connect_to(int fd, const ProtobufCBinaryData *name, const char *dir);
 /* The end of a restore: removes the files that it has made if it failed. */
