@@ -17,6 +17,7 @@
 #include <sys/ioctl.h>
 
 #include "dgram.h"
+#include "diag.h"
 #include "lock.h"
 #include "tcp.h"
 #include "util.h"
@@ -48,12 +49,20 @@ static void dump_scope(struct cr_session *s, const struct facts *k, InetSkEntry 
 		e->ifname = common_strdup(s, name);
 }
 
-/* Datagram sockets: an end for sending that alone is shut cannot be seen. */
-static void dump_shutdown(int fd, InetSkEntry *e)
+/* Datagram sockets: where the kernel lists them it tells; an end for sending that alone is shut cannot be seen otherwise. */
+static void dump_shutdown(struct cr_session *s, int fd, const struct facts *k, InetSkEntry *e)
 {
 	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+	struct diag_facts d;
 
-	if (e->type == SOCK_STREAM || poll(&p, 1, 0) <= 0 || !(p.revents & POLLRDHUP))
+	if (e->type == SOCK_STREAM || k->state != SK_ESTABLISHED)
+		return;
+	if ((k->proto == IPPROTO_UDP || k->proto == IPPROTO_UDPLITE) && !inet_diag_facts(s, fd, k, &d)) {
+		e->has_shutdown = d.shutdown != 0;
+		e->shutdown = (SkShutdown)d.shutdown;
+		return;
+	}
+	if (poll(&p, 1, 0) <= 0 || !(p.revents & POLLRDHUP))
 		return;
 	e->has_shutdown = 1;
 	e->shutdown = p.revents & POLLHUP ? SK_SHUTDOWN__BOTH : SK_SHUTDOWN__READ;
@@ -139,12 +148,14 @@ int inet_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_
 	e.opts = &opts;
 	encode(s, &k, &e);
 	dump_scope(s, &k, &e);
-	dump_shutdown(lfd, &e);
+	dump_shutdown(s, lfd, &k, &e);
 	if (keep)
 		dump_tcp_shutdown(lfd, &k, &e);
 	err = inet_opts_dump(s, f, lfd, &k, &e);
 	if (!err)
 		err = members_dump(s, f, lfd, &k);
+	if (!err && inet_is_tcp(k.type, k.proto))
+		err = keys_dump(s, f, lfd, &k);
 	if (!err)
 		err = sock_owner_dump(s, &inet_img_extra, f, &info->st);
 	if (!err && keep)

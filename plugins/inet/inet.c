@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "dgram.h"
+#include "diag.h"
 #include "lock.h"
 #include "tcp.h"
 #include "util.h"
@@ -59,8 +60,13 @@ static int check_listener(struct cr_session *s, const struct facts *k)
 
 static int check_tcp(struct cr_session *s, int lfd, const struct facts *k)
 {
+	int err;
+
 	if (k->state == SK_CLOSE)
 		return 0;
+	err = s->core->option_flag(s, "tcp-close") && k->state != SK_LISTEN ? 0 : keys_check(s, lfd, k);
+	if (err < 0)
+		return err;
 	return k->state == SK_LISTEN ? check_listener(s, k) : tcp_check(s, lfd, k);
 }
 
@@ -178,7 +184,7 @@ static const struct cr_file_kind *const inet_kinds[] = { &inet_kind, NULL };
 static const struct cr_option *const inet_options[] = { &option_tcp_established, &option_tcp_close, &option_skip,
 							 &option_map_ip, &inet_option_lock, &inet_option_cork, NULL };
 static const struct cr_img_type *const inet_images[] = { &inet_img_stream, &inet_img_closed, &inet_img_extra, &inet_img_lock,
-							 &inet_img_dgrams, &inet_img_members, NULL };
+							 &inet_img_dgrams, &inet_img_members, &inet_img_keys, NULL };
 static const char *const inet_externals[] = { "socket[", NULL };
 
 static const struct cr_plugin inet_plugin = {

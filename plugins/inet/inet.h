@@ -8,6 +8,8 @@
  *   dump.c      a socket becomes a message
  *   restore.c   a message becomes a socket
  *   map_ip.c    --map-ip
+ *   diag.c      what only sock_diag(7) tells (diag.h)
+ *   keys.c      keys for signing packets
  *   tcp*.c      TCP connections (tcp.h)
  *   lock*.c     the network lock (lock.h)
  */

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "dgram.h"
+#include "diag.h"
 #include "lock.h"
 #include "tcp.h"
 #include "util.h"
@@ -212,6 +213,8 @@ static int set_up_stream(struct cr_session *s, struct cr_file *f, int fd, const 
 
 	if (!err)
 		err = inet_opts_restore(s, f, fd, e);
+	if (!err) /* they make segments smaller */
+		err = keys_restore(s, f, fd, e);
 	if (!err)
 		err = sock_buffers_restore(s, fd, e->opts);
 	if (!err)
@@ -223,12 +226,13 @@ static int set_up_stream(struct cr_session *s, struct cr_file *f, int fd, const 
 
 static int set_up(struct cr_session *s, struct cr_file *f, int fd, const InetSkEntry *e)
 {
-	int err = e->type == SOCK_STREAM ? set_up_stream(s, f, fd, e) : set_up_dgram(s, f, fd, e);
+	/* before bind(2): sockets share a port (SO_REUSEPORT) only with those of the same user */
+	int err = sock_owner_restore(s, inet_state(s)->extra, f, fd);
 
 	if (!err)
-		err = sock_lock_restore(s, inet_state(s)->extra, f, fd);
+		err = e->type == SOCK_STREAM ? set_up_stream(s, f, fd, e) : set_up_dgram(s, f, fd, e);
 	if (!err)
-		err = sock_owner_restore(s, inet_state(s)->extra, f, fd);
+		err = sock_lock_restore(s, inet_state(s)->extra, f, fd);
 	return err ? err : common_set_flags(s, fd, e->flags);
 }
 

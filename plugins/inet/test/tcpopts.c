@@ -19,6 +19,7 @@ static const struct opt {
 	{ SOL_TCP, TCP_KEEPINTVL, 11, 0 },
 	{ SOL_TCP, TCP_KEEPCNT, 3, 0 },
 	{ SOL_TCP, TCP_USER_TIMEOUT, 54321, 0 },
+	{ SOL_TCP, 44 /* TCP_RTO_MAX_MS */, 5000, 0 },
 	{ SOL_TCP, TCP_LINGER2, 7, 0 },
 	{ SOL_TCP, TCP_SYNCNT, 4, 0 },
 	{ SOL_TCP, TCP_NOTSENT_LOWAT, 12345, 0 },
