@@ -30,10 +30,14 @@
 
 #define INPUT_MAX 4095 /* N_TTY_BUF_SIZE - 1: what the line discipline holds */
 #define QUEUE_MAX (1u << 20) /* far above what a terminal can hold */
-#define WAIT_MS 500 /* for the kernel's worker that moves bytes between the ends */
-/* Buffers of 1 KiB hold two such writes; 8 of them reach the limit of 8 KiB, a last one is bigger. */
-#define PACKED_CHUNK 1024
-#define PACKED_BYTES (2 * 8192)
+#define WAIT_MS 5000 /* for the kernel's worker that moves bytes between the ends; a loaded machine lets it wait */
+/*
+ * A buffer of 256 bytes, the smallest there is, holds two such writes, and no new one is made above a
+ * limit of 8 KiB.  What an earlier writer left of a buffer is unknown, so one may be used by half: 31 of
+ * them stay below the limit in any case, and a last one, as big as any can be, goes over it.
+ */
+#define PACKED_CHUNK 256
+#define PACKED_BYTES (61 * PACKED_CHUNK)
 #define LAST_CHUNK 1792
 
 enum { CHAR_EOF = 0x04, CHAR_START = 0x11, CHAR_STOP = 0x13, CHAR_LNEXT = 0x16 };
