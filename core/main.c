@@ -146,6 +146,10 @@ static int run(struct options *o, struct plugins *plugins, int argc, char **argv
 		print_help(o, NULL, stderr);
 		return -EINVAL;
 	}
+	if (!c && command_later(argv[0])) {
+		log_error("%s is not supported yet: it is about %s", argv[0], command_later(argv[0]));
+		return -EINVAL;
+	}
 	if (!c) {
 		log_error("unknown command %s; see %s --help", argv[0], program_invocation_short_name);
 		return -EINVAL;

@@ -190,7 +190,12 @@ static int complain(int err, const char *where, const char *name, const char *wh
 
 static int unknown(const char *where, const char *dashes, const char *name)
 {
-	if (where)
+	const char *later = option_later(name);
+
+	if (later)
+		log_error("%s%soption %s%s is not supported yet: it is about %s", where ? where : "", where ? ": " : "",
+			  where ? "" : dashes, name, later);
+	else if (where)
 		log_error("%s: unknown option %s; see %s --help", where, name, program_invocation_short_name);
 	else
 		log_error("unknown option %s%s; see %s --help", dashes, name, program_invocation_short_name);
@@ -298,7 +303,7 @@ static int parse_short(struct cmdline *c, const char *text)
 
 			if (c->o->skip_unknown)
 				continue;
-			return unknown(NULL, "-", name);
+			return so->letter ? unknown(NULL, "--", so->name) : unknown(NULL, "-", name);
 		}
 		if (e->def->kind == CR_OPT_FLAG) {
 			option_store(c->o, NULL, so->name, NULL);

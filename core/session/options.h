@@ -40,6 +40,8 @@ int options_read_file(struct options *o, const char *path);
 int options_read_file_early(struct options *o, const char *path);
 /* The name of the option that declares this field of RPC's options, or NULL. */
 const char *options_by_rpc_field(const struct options *o, const char *field);
+/* What is missing here that a command of CRIU is about; NULL: it has no such command. */
+const char *command_later(const char *name);
 /* Plain arguments (command, pid) are left in *ret_argv, NULL-terminated, to be freed. 0 or -errno, printed. */
 int options_parse(struct options *o, int argc, char **argv, int *ret_argc, char ***ret_argv);
 /*

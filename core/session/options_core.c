@@ -2,7 +2,7 @@
 /*
  * The core's own options.  Options about a resource (--ghost-limit, --tcp-close)
  * are declared by the plugin that owns the resource; options of features that do
- * not exist here are not declared at all, so that nobody relies on them in vain.
+ * not exist here are not declared at all, so that nobody relies on them in vain (options_later.c).
  */
 #include "options_impl.h"
 
@@ -149,7 +149,10 @@ const struct short_option short_options[] = {
 	{ 'V', "version" },
 	/* declared by plugins */
 	{ 'l', "file-locks" },
+	{ 'x', "ext-unix-sk" },
+	/* CRIU's, see options_later.c */
 	{ 'J', "join-ns" },
+	{ 'r', "root" },
 	{ 0 },
 };
 

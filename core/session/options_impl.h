@@ -33,6 +33,8 @@ extern const struct cr_option *const core_options[]; /* ends with NULL */
 
 /* Other names of an option ("libdir" for "plugin-dir"); returns name itself when it is none. */
 const char *option_alias(const char *name);
+/* What is missing here that an undeclared option of CRIU is about; NULL: CRIU has no such option. */
+const char *option_later(const char *name);
 struct option_entry *option_find(const struct options *o, const char *name);
 bool option_takes_value(const struct cr_option *def);
 bool option_value_optional(const struct cr_option *def);

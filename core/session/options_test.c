@@ -209,6 +209,23 @@ static void test_alias(void **state)
 	assert_string_equal(opt_item(f->o, "libdir", 2), "c");
 }
 
+static void test_later(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_string_equal(command_later("swrk"), "the remote procedure calls of CRIU");
+	assert_non_null(command_later("pre-dump"));
+	assert_null(command_later("dump"));
+	assert_null(command_later("TLS"));
+	assert_null(command_later("tls"));
+	assert_null(command_later(""));
+	assert_int_equal(parse(f, "dump --track-mem"), -EINVAL);
+	assert_int_equal(parse(f, "dump --no-track-mem"), -EINVAL);
+	assert_int_equal(parse(f, "restore -J net:1"), -EINVAL);
+	/* declared: accepted */
+	assert_int_equal(parse(f, "dump --manage-cgroups=soft"), 0);
+}
+
 static void test_config_syntax(void **state)
 {
 	struct fixture *f = *state;
@@ -330,7 +347,7 @@ int main(void)
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_long), T(test_short), T(test_verbosity), T(test_no), T(test_sizes), T(test_errors),
-		T(test_optional_value), T(test_rest), T(test_alias), T(test_config_syntax), T(test_config_errors),
+		T(test_optional_value), T(test_rest), T(test_alias), T(test_later), T(test_config_syntax), T(test_config_errors),
 		T(test_config_order), T(test_no_default_config), T(test_help), T(test_absent),
 	};
 

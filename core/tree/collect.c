@@ -266,7 +266,9 @@ int tree_collect(struct session *s, pid_t root)
 	s->tree = xcalloc(1, sizeof(*s->tree));
 	err = collect_below(s, NULL, root, 0);
 	if (err == 0 && s->tree->root->life == TASK_ZOMBIE)
-		err = fail(s, ESRCH, "process %d has exited already (zombie)", root);
+		err = s->tree->root->stat.num_threads > 1 ?
+			      fail(s, EOPNOTSUPP, "its leading thread has exited but other threads live on: that shape is not supported") :
+			      fail(s, ESRCH, "process %d has exited already (zombie)", root);
 	if (err == 0)
 		refuse_outside(s);
 	at_object(s, NULL);

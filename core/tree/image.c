@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/kcmp.h>
 #include <signal.h>
 #include <string.h>
@@ -85,6 +86,53 @@ static void refuse_namespaces(struct session *s, const struct task *t, const Tas
 	at_object(s, NULL);
 }
 
+/* Does thread tid have what its process has, as threads do that never called unshare(2) or setns(2)? */
+static bool thread_shares(pid_t pid, pid_t tid, int what)
+{
+	return syscall(SYS_kcmp, pid, tid, what, 0, 0) <= 0; /* where kcmp() is missing: believed */
+}
+
+/* The first kind of namespace that thread tid has for itself; NULL: none. */
+static const char *thread_namespace(struct session *s, const struct task *t, pid_t tid)
+{
+	const struct {
+		const char *name;
+		uint32_t id;
+	} ns[] = {
+		{ "net", t->ids->net_ns_id }, { "ipc", t->ids->ipc_ns_id },
+		{ "uts", t->ids->uts_ns_id }, { "cgroup", t->ids->cgroup_ns_id },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ns); i++) {
+		uint32_t id = ns_id(s, tid, ns[i].name);
+
+		if (id && id != ns[i].id)
+			return ns[i].name;
+	}
+	return NULL;
+}
+
+/* A restored thread shares everything with its process that threads normally share. */
+static void refuse_thread_shapes(struct session *s, const struct task *t)
+{
+	for (size_t i = 1; i < t->threads.n; i++) {
+		const struct thread *th = t->threads.v[i];
+		pid_t tid = thread_tid(th);
+		const char *ns;
+
+		at_object(s, "pid %d (%s) thread %d", task_pid(t), t->stat.comm, tid);
+		if (!thread_shares(task_pid(t), tid, KCMP_FS))
+			refuse(s, NULL, "it has a working directory of its own (unshare with CLONE_FS), unlike other threads");
+		if (!thread_shares(task_pid(t), tid, KCMP_FILES))
+			refuse(s, NULL, "it has descriptors of its own (unshare with CLONE_FILES), unlike other threads");
+		/* looking costs more than all the rest, and without this capability there is none */
+		ns = th->status->cap_prm & 1ull << CAP_SYS_ADMIN ? thread_namespace(s, t, tid) : NULL;
+		if (ns)
+			refuse(s, NULL, "it is in a %s namespace of its own, unlike other threads", ns);
+	}
+	at_object(s, NULL);
+}
+
 static void own_ids(struct session *s, TaskKobjIdsEntry *own)
 {
 	task_kobj_ids_entry__init(own);
@@ -143,6 +191,7 @@ int tree_collect_ids(struct session *s)
 			continue;
 		fill_ids(s, t, n);
 		refuse_namespaces(s, t, &own);
+		refuse_thread_shapes(s, t);
 	}
 	return tree_births(s);
 }

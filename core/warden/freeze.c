@@ -259,6 +259,17 @@ static bool all_held(struct server *sv)
 	return all;
 }
 
+/* Why a root without a running leader cannot be dumped. */
+static int dead_root(struct server *sv, pid_t root)
+{
+	struct proc_stat st = { 0 };
+
+	if (proc_read_stat(root, 0, &st) == 0 && st.num_threads > 1)
+		return wd_fail(sv, -EOPNOTSUPP, "the leading thread of process %d has exited but other threads live on: "
+			       "that shape is not supported", root);
+	return wd_fail(sv, -ESRCH, "process %d has exited and waits to be reaped", root);
+}
+
 static int check_root(struct server *sv, pid_t root)
 {
 	struct proc_status st = { 0 };
@@ -271,7 +282,7 @@ static int check_root(struct server *sv, pid_t root)
 	else if (st.tgid != root)
 		err = wd_fail(sv, -EINVAL, "%d is a thread of process %d; give that number", root, st.tgid);
 	else if (st.state == 'Z' || st.state == 'X')
-		err = wd_fail(sv, -ESRCH, "process %d has exited and waits to be reaped", root);
+		err = dead_root(sv, root);
 	proc_status_free(&st);
 	return err;
 }

@@ -79,6 +79,10 @@ static const struct cr_option opt_ghost_limit = {
 	.size = sizeof(opt_ghost_limit), .name = "ghost-limit", .rpc_field = "ghost_limit", .kind = CR_OPT_SIZE, .modes = DUMP,
 	.arg = "SIZE", .fallback = "1M", .help = "Largest amount of data of a deleted file that goes into the images.",
 };
+static const struct cr_option opt_fiemap = {
+	.size = sizeof(opt_fiemap), .name = "ghost-fiemap", .kind = CR_OPT_FLAG, .modes = DUMP,
+	.help = "Accepted for old callers: holes of deleted files are always left out.",
+};
 static const struct cr_option opt_link_remap = {
 	.size = sizeof(opt_link_remap), .name = "link-remap", .rpc_field = "link_remap", .kind = CR_OPT_FLAG,
 	.help = "Make a hard link for an open file whose name was deleted while it has others.",
@@ -111,7 +115,7 @@ static const struct cr_file_kind reg_kind = {
 };
 
 static const struct cr_option *const options[] = {
-	&opt_ghost_limit, &opt_link_remap, &opt_validation, &opt_skip_rwx, NULL,
+	&opt_ghost_limit, &opt_fiemap, &opt_link_remap, &opt_validation, &opt_skip_rwx, NULL,
 };
 static const struct cr_img_type *const images[] = { &reg_img_ghost, &reg_img_remap, NULL };
 static const struct cr_file_kind *const kinds[] = { &reg_kind, NULL };
