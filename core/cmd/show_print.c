@@ -139,11 +139,11 @@ static void text_losses(const struct show *sh, struct buf *out)
 		const struct show_loss *l = &sh->losses.v[i];
 
 		buf_printf(out, "%slost at the %s (", i ? "" : "\n", l->at_restore ? "last restore" : "dump");
-		add_text_string(out, l->plugin);
+		buf_add_visible(out, l->plugin);
 		buf_printf(out, "): ");
-		add_text_string(out, l->object);
+		buf_add_visible(out, l->object);
 		buf_printf(out, "%s", l->object[0] ? ": " : "");
-		add_text_string(out, l->text);
+		buf_add_visible(out, l->text);
 		buf_printf(out, "\n");
 	}
 }
@@ -260,11 +260,11 @@ static void json_losses(const struct show *sh, struct buf *out)
 		const struct show_loss *l = &sh->losses.v[i];
 
 		buf_printf(out, "%s{\"at\":\"%s\",\"plugin\":", i ? "," : "", l->at_restore ? "restore" : "dump");
-		add_json_string(out, l->plugin);
+		buf_add_json(out, l->plugin);
 		buf_printf(out, ",\"object\":");
-		add_json_string(out, l->object);
+		buf_add_json(out, l->object);
 		buf_printf(out, ",\"text\":");
-		add_json_string(out, l->text);
+		buf_add_json(out, l->text);
 		buf_printf(out, "}");
 	}
 	buf_printf(out, "]");

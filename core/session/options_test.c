@@ -213,7 +213,7 @@ static void test_later(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_string_equal(command_later("swrk"), "the remote procedure calls of CRIU");
+	assert_string_equal(command_later("page-server"), "page servers and restoring memory later");
 	assert_non_null(command_later("pre-dump"));
 	assert_null(command_later("dump"));
 	assert_null(command_later("TLS"));
