@@ -204,6 +204,8 @@ static int dump(struct session *s, pid_t pid)
 	log_debug("phase: freeze");
 	if (err == 0)
 		mem_read_ahead(s, pid);
+	if (err == 0)
+		waits_read(s, pid);
 	priority = hurry();
 	if (err == 0)
 		err = warden_start(s);

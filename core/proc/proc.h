@@ -55,6 +55,7 @@ struct proc_status {
 	uint64_t cap_inh, cap_prm, cap_eff, cap_bnd, cap_amb;
 	uint32_t no_new_privs, seccomp, seccomp_filters, threads;
 	int thp_enabled; /* -1: line absent */
+	uint64_t sleeps; /* voluntary context switches */
 	uint64_t untag_mask; /* bits of an address that count; 0: line absent */
 };
 int proc_parse_status(const char *text, struct proc_status *ret);

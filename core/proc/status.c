@@ -85,6 +85,12 @@ static int parse_pid(const char *p, struct proc_status *st, size_t off)
 	return 0;
 }
 
+static int parse_u64(const char *p, struct proc_status *st, size_t off)
+{
+	*(uint64_t *)((char *)st + off) = strtoull(p, NULL, 10);
+	return 0;
+}
+
 static int parse_u32(const char *p, struct proc_status *st, size_t off)
 {
 	int n;
@@ -195,6 +201,7 @@ static const struct status_line status_lines[] = {
 	LINE("NoNewPrivs", parse_u32, no_new_privs, true),
 	LINE("Seccomp", parse_u32, seccomp, false),
 	LINE("Seccomp_filters", parse_u32, seccomp_filters, false),
+	LINE("voluntary_ctxt_switches", parse_u64, sleeps, false),
 };
 #undef LINE
 

@@ -312,6 +312,25 @@ static void set_oom_scores(struct session *s)
 	}
 }
 
+/* What W does that a call waits no longer than it has still to. f->regs: as in the image, the call about to be made. */
+static void final_wait(const struct thread *th, struct warden_final *f)
+{
+	const StasisThread *x = th->extra;
+	long nr = f->regs.gp.rax;
+	struct arch_limit l;
+	uint64_t args[6];
+
+	f->late_arg = -1;
+	arch_call_args(&f->regs.gp, args);
+	if (!x || !x->has_wait_left || !arch_time_limit(nr, args, &l))
+		return;
+	f->left = (struct timespec){ x->wait_left / 1000000000, x->wait_left % 1000000000 };
+	if (l.ms)
+		arch_set_arg(&f->regs.gp, l.arg, MIN_OF((x->wait_left + 999999) / 1000000, (uint64_t)INT32_MAX));
+	else
+		f->late_arg = l.arg;
+}
+
 static bool has_sigchld(const TaskCoreEntry *tc)
 {
 	const SignalQueueEntry *q = tc->signals_s;
@@ -349,6 +368,7 @@ static int final_table(struct session *s, struct warden_final **ret, size_t *ret
 			/* only what is used of the area, so that the table stays sparse */
 			f->regs.gp = th->regs.gp;
 			f->regs.gp.orig_rax = -1ul; /* not in a call: nothing to restart, but for: */
+			final_wait(th, f);
 			if (th->extra && th->extra->has_interrupted &&
 			    !arch_resume_call(&f->regs.gp, th->extra->interrupted))
 				return fail(s, EPROTO, "x-stasis-tasks.img: thread %d was interrupted in an unknown way (%u)",

@@ -87,6 +87,7 @@ void session_free(struct session *s)
 	policies_free(s->policies);
 	if (s->shmem)
 		shmem_free(s->shmem);
+	waits_free(s);
 	if (s->tree)
 		tree_free(s->tree);
 	if (s->imgs)

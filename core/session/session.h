@@ -68,6 +68,7 @@ struct session {
 	struct plugins *plugins;
 	struct images *imgs;
 	struct tree *tree;
+	struct waits *waits;
 	struct files *files;
 	struct shmem *shmem;
 	struct warden *warden;

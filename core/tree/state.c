@@ -169,11 +169,28 @@ static bool has_sa_restart(const struct thread *th, const struct call_list *c, i
 	return tc->sigactions[sig - 1 - (sig > SIGKILL) - (sig > SIGSTOP)]->flags & SA_RESTART;
 }
 
+/* Registers that make the call again, and how long it has still to wait. */
+static void note_limit(struct session *s, struct thread *th, const struct proc_status *st)
+{
+	StasisThread *x = th->extra;
+	struct arch_limit l;
+	uint64_t was[6], args[6], left = waits_left(s, th, st);
+
+	arch_call_args(&th->regs.gp, was);
+	x->interrupted = arch_rewrite_restart(&th->regs.gp);
+	if (!x->interrupted || !left || !arch_time_limit(th->regs.gp.rax, was, &l))
+		return;
+	/* sleeps that can be interrupted find the time left where the kernel has put it */
+	arch_call_args(&th->regs.gp, args);
+	x->has_wait_left = args[l.arg] == was[l.arg];
+	x->wait_left = left;
+}
+
 /*
  * The call that the freeze has interrupted. A signal that came meanwhile and has a handler would have interrupted it
  * as well; the handler runs as soon as the thread goes on.
  */
-static void settle_call(struct thread *th, const struct proc_status *st, const struct thread_state *ts,
+static void settle_call(struct session *s, struct thread *th, const struct proc_status *st, const struct thread_state *ts,
 			const struct call_list *c)
 {
 	uint64_t pending = st->sigpnd | st->shdpnd;
@@ -186,7 +203,7 @@ static void settle_call(struct thread *th, const struct proc_status *st, const s
 	if (sig)
 		arch_interrupt_call(&th->regs.gp, has_sa_restart(th, c, sig));
 	else
-		th->extra->interrupted = arch_rewrite_restart(&th->regs.gp);
+		note_limit(s, th, st);
 	th->extra->has_interrupted = th->extra->interrupted != 0;
 }
 
@@ -229,7 +246,7 @@ static int fill_thread(struct session *s, struct thread *th, const struct thread
 		err = seccomp_collect(s, th, st->seccomp);
 	if (err < 0)
 		return err;
-	settle_call(th, st, ts, c);
+	settle_call(s, th, st, ts, c);
 	err = arch_regs_to_image(&th->regs, clear_tid, th->core);
 	if (err == -EOPNOTSUPP)
 		return fail(s, EOPNOTSUPP, "thread %d has something in registers that images have no place for: %s; dump it when "

@@ -102,6 +102,9 @@ void tree_free(struct tree *tree);
  * what vanishes is left out. Shapes that cannot be dumped are refused by name.
  */
 int tree_collect(struct session *s, pid_t root);
+/* Before the freeze of the tree below root: since when threads wait in calls with a time limit (waits.c). */
+void waits_read(struct session *s, pid_t root);
+void waits_free(struct session *s);
 /* Registers, signals and what only injected calls tell, of every thread. Frozen. Fills the core messages. */
 int tree_collect_state(struct session *s);
 /*

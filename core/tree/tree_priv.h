@@ -86,6 +86,14 @@ void policy_thread_answer(StasisThread *x, const struct call_list *c);
 int policy_calls(struct session *s, struct task *t, struct call_list *c);
 int policy_answers(struct session *s, struct task *t, const struct inject_call *answers);
 
+/* ---- waits.c ---- */
+
+/*
+ * ns that the call which the freeze has interrupted has still to wait, from the registers as they were; the whole time where
+ * nothing better is known.  0: it has no limit. st: as it was read when the tree stood still.
+ */
+uint64_t waits_left(struct session *s, struct thread *th, const struct proc_status *st);
+
 /* ---- seccomp.c ---- */
 
 /* Mode (of /proc/PID/status) and filters of a thread; the filters go to the table of the tree. 0 or -errno, recorded. */

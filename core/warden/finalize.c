@@ -4,7 +4,7 @@
  * arena, give them their registers, let them go.  Until wd_release() any failure
  * kills the tree.
  */
-#include "server.h"
+#include "inject.h"
 
 #include <errno.h>
 #include <string.h>
@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #define HOLD_TIMEOUT_US 10000000
+#define LEFT_ROOM 64 /* bytes for a struct timespec, and then some */
 
 static int gone_missing(struct server *sv, pid_t tid, int err, const char *what)
 {
@@ -70,9 +71,24 @@ static int unmap_arena(struct server *sv, const struct warden_final *f)
 	return err || result ? gone_missing(sv, f->tid, err ? err : (int)result, "the restorer cannot be unmapped") : 0;
 }
 
+/* The time that a call has still to wait goes below the stack, like the frame of a signal that might come. */
+static void put_left(struct server *sv, const struct warden_final *f, struct user_regs_struct *gp)
+{
+	uint64_t at = (arch_sp(gp) - ARCH_REDZONE - LEFT_ROOM) & ~15ull;
+	struct timespec left = f->left;
+
+	if (f->late_arg >= 0 && move_memory(sv, f->tgid, true, at, &left, sizeof(left)) == 0)
+		arch_set_arg(gp, f->late_arg, at);
+}
+
 static int set_thread(struct server *sv, const struct warden_final *f)
 {
+	struct user_regs_struct gp = f->regs.gp;
 	int err = arch_set_regs(f->tid, &f->regs);
+
+	put_left(sv, f, &gp);
+	if (!err)
+		err = arch_set_gp(f->tid, &gp);
 
 	if (!err)
 		err = pt(PTRACE_SETSIGMASK, f->tid, sizeof(f->sigmask), (uintptr_t)&f->sigmask);

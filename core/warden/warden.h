@@ -168,6 +168,9 @@ struct warden_final {
 		uint64_t set;
 		struct timespec zero;
 	} take;
+	/* the call that the thread makes again has still so long to wait: this argument is to be the address of it; -1: none */
+	int32_t late_arg;
+	struct timespec left;
 	struct arch_regs regs;
 };
 /*

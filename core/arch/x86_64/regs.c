@@ -342,6 +342,61 @@ int arch_rewrite_restart(struct user_regs_struct *gp)
 	return how;
 }
 
+void arch_call_args(const struct user_regs_struct *gp, uint64_t args[6])
+{
+	const uint64_t v[6] = { gp->rdi, gp->rsi, gp->rdx, gp->r10, gp->r8, gp->r9 };
+
+	memcpy(args, v, sizeof(v));
+}
+
+void arch_set_arg(struct user_regs_struct *gp, int arg, uint64_t value)
+{
+	switch (arg) {
+	case 0: gp->rdi = value; break;
+	case 1: gp->rsi = value; break;
+	case 2: gp->rdx = value; break;
+	case 3: gp->r10 = value; break;
+	case 4: gp->r8 = value; break;
+	case 5: gp->r9 = value; break;
+	}
+}
+
+/* Calls with a relative limit, and in which argument it is. */
+static const struct {
+	uint16_t nr;
+	uint8_t arg;
+	bool ms;
+} limits[] = {
+	{ SYS_poll, 2, true },		{ SYS_nanosleep, 0, false },	{ SYS_clock_nanosleep, 2, false },
+	{ SYS_futex, 3, false },	{ SYS_epoll_wait, 3, true },	{ SYS_epoll_pwait, 3, true },
+	{ SYS_epoll_pwait2, 3, false }, { SYS_semtimedop, 3, false },	{ SYS_rt_sigtimedwait, 2, false },
+	{ SYS_io_getevents, 4, false }, { SYS_io_pgetevents, 4, false },
+};
+
+bool arch_time_limit(long nr, const uint64_t args[6], struct arch_limit *ret)
+{
+	struct arch_limit l = { 0 };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(limits) && limits[i].nr != nr; i++)
+		;
+	if (i == ARRAY_SIZE(limits))
+		return false;
+	l = (struct arch_limit){ .arg = limits[i].arg, .ms = limits[i].ms, .value = args[limits[i].arg] };
+	if (l.ms && (int)l.value < 0)
+		return false;
+	if (l.ms)
+		l.value = (uint32_t)l.value;
+	if (!l.value && !l.ms)
+		return false;
+	/* others than FUTEX_WAIT take a point of time */
+	if ((nr == SYS_futex && args[1] & 127) || (nr == SYS_clock_nanosleep && args[1] & TIMER_ABSTIME))
+		return false;
+	if (ret)
+		*ret = l;
+	return true;
+}
+
 bool arch_resume_call(struct user_regs_struct *gp, unsigned how)
 {
 	if (how != ERESTARTSYS && how != ERESTARTNOINTR && how != ERESTARTNOHAND)

@@ -47,7 +47,7 @@ ssize_t arch_find_syscall(const uint8_t *code, size_t len);
  * make the call again, so that a new task needs no kernel state of the old one.
  * For nanosleep and clock_nanosleep with a remainder pointer the second argument
  * becomes the first: the kernel has just written the time left there.  Others
- * wait their whole time again: never shorter, never EINTR.  So do those that the kernel
+ * have the limit that the program has given: what is left of it must be set (arch_time_limit()). Never EINTR.  So do those that the kernel
  * ends with EINTR although no handler runs (signal(7): epoll_wait, semtimedop,
  * sigtimedwait, io_getevents, calls on sockets with a time limit).
  */
@@ -58,6 +58,17 @@ int arch_rewrite_restart(struct user_regs_struct *gp);
  * after which the call has ended as the kernel would have it. False: no such number.
  */
 bool arch_resume_call(struct user_regs_struct *gp, unsigned how);
+/* Arguments of the call that a frozen thread was in, and as they are set. */
+void arch_call_args(const struct user_regs_struct *gp, uint64_t args[6]);
+void arch_set_arg(struct user_regs_struct *gp, int arg, uint64_t value);
+/* The relative time limit of a call. */
+struct arch_limit {
+	int arg;	/* which argument has it, */
+	bool ms;	/* as a number of ms; else it is the address of a struct timespec */
+	uint64_t value; /* that argument */
+};
+/* Whether the call has one: ret (may be NULL). */
+bool arch_time_limit(long nr, const uint64_t args[6], struct arch_limit *ret);
 /*
  * What the kernel makes of an interrupted call when a signal handler runs next: EINTR, or, when the handler has
  * SA_RESTART (sa_restart) and for calls that heed it, the call made again afterwards.
