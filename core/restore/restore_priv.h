@@ -13,6 +13,9 @@ struct warden_final;
 /* 0, or -errno recorded when an id makes no sense. */
 int restore_plan_timers(struct session *s, struct task *t, const struct TaskCoreEntry *tc, struct plan *p);
 
+/* Before everything else of t: tells timers whose signal waits in a queue, and takes it out of there. */
+void restore_settle_timers(struct task *t);
+
 /* ---- late.c ---- */
 
 /* Receives the late files that the table of t, its owner, needs. Before anything that uses descriptors of E. */

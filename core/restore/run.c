@@ -373,6 +373,7 @@ static int final_table(struct session *s, struct warden_final **ret, size_t *ret
 			    !arch_resume_call(&f->regs.gp, th->extra->interrupted))
 				return fail(s, EPROTO, "x-stasis-tasks.img: thread %d was interrupted in an unknown way (%u)",
 					    f->tid, th->extra->interrupted);
+			memcpy(f->regs.tls, th->regs.tls, sizeof(f->regs.tls));
 			f->regs.xsave_len = th->regs.xsave_len;
 			memcpy(f->regs.xsave, th->regs.xsave, th->regs.xsave_len);
 			restore_final_attrs(th, f);

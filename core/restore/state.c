@@ -101,6 +101,8 @@ static int plan_signals(struct session *s, pid_t pid, pid_t tid, const SignalQue
 		siginfo_t si = { 0 };
 		void *at;
 
+		if (!q->signals[i]->siginfo.len)
+			continue; /* restore_settle_timers() */
 		if (q->signals[i]->siginfo.len > sizeof(si))
 			return fail(s, EPROTO, "pid %d: a queued signal of %zu bytes", pid, q->signals[i]->siginfo.len);
 		memcpy(&si, q->signals[i]->siginfo.data, q->signals[i]->siginfo.len);

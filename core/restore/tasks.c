@@ -366,6 +366,7 @@ static int plan_task(struct session *s, struct task *t)
 		barrier(s, p, STAGE_BIRTH);
 	}
 	if (t->life != TASK_ZOMBIE) {
+		restore_settle_timers(t);
 		restore_plan_loginuid(t, p);
 		err = mem_plan(s, t, p);
 	}

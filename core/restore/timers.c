@@ -26,6 +26,8 @@
 /* Ids of older kernels that are looked for; each costs two calls and one unit of the plan's fuel. */
 #define SEARCH_MAX 500000
 #define ID_SLOT 14
+#define INTERVAL_MAX (1ull << 32) /* seconds */
+#define FIRED UINT32_MAX /* in place of an overrun count */
 
 static void plan_itimer(struct plan *p, int which, const ItimerEntry *e)
 {
@@ -76,10 +78,76 @@ static void create_timer(struct plan *p, const PosixTimerEntry *e, bool choose)
 		search_id(p, (int)e->clock_id, at, id);
 }
 
+/* The clock stands for the same time in E. */
+static bool is_common_clock(uint32_t clock)
+{
+	return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME || clock == CLOCK_TAI;
+}
+
+/*
+ * Its signal waits: it has fired, and fires again without a second signal until that one is taken.  Such is a timer whose
+ * last time lies behind it, one interval before the next.
+ */
+static void arm_fired(struct plan *p, const PosixTimerEntry *e)
+{
+	int64_t left = (int64_t)(e->vsec - e->isec) * 1000000000 + (int64_t)(e->vnsec - e->insec), at;
+	struct itimerspec v = { .it_interval = { e->isec, e->insec } };
+	struct timespec now;
+
+	clock_gettime((clockid_t)e->clock_id, &now);
+	at = now.tv_sec * 1000000000ll + now.tv_nsec + left;
+	if (at < 1)
+		at = 1;
+	v.it_value = (struct timespec){ at / 1000000000, at % 1000000000 };
+	plan_sys(p, BLOB_ZERO, SYS_timer_settime, e->it_id, TIMER_ABSTIME, (uintptr_t)plan_put(p, &v, sizeof(v)), 0);
+}
+
+/* The queued signal of the timer, which will come by itself. */
+static SiginfoEntry *find_signal(const SignalQueueEntry *q, const PosixTimerEntry *e)
+{
+	for (size_t i = 0; q && i < q->n_signals; i++) {
+		siginfo_t si = { 0 };
+
+		memcpy(&si, q->signals[i]->siginfo.data, MIN_OF(q->signals[i]->siginfo.len, sizeof(si)));
+		if (si.si_code == SI_TIMER && si.si_signo == (int)e->si_signo && si.si_timerid == (int)e->it_id)
+			return q->signals[i];
+	}
+	return NULL;
+}
+
+static SiginfoEntry *queued_signal(const struct task *t, const PosixTimerEntry *e)
+{
+	SiginfoEntry *sig = find_signal(t->threads.v[0]->core->tc->signals_s, e);
+
+	for (size_t i = 0; !sig && i < t->threads.n; i++)
+		sig = find_signal(t->threads.v[i]->core->thread_core->signals_p, e);
+	return sig;
+}
+
+void restore_settle_timers(struct task *t)
+{
+	const TaskTimersEntry *all = t->threads.v[0]->core->tc->timers;
+
+	for (size_t i = 0; all && i < all->n_posix; i++) {
+		PosixTimerEntry *e = all->posix[i];
+		SiginfoEntry *sig = queued_signal(t, e);
+
+		if (!sig || !is_common_clock(e->clock_id) || (!e->isec && !e->insec) || (!e->vsec && !e->vnsec) ||
+		    e->isec > INTERVAL_MAX)
+			continue;
+		sig->siginfo.len = 0; /* not queued again */
+		e->overrun = FIRED;
+	}
+}
+
 static void arm_timer(struct plan *p, const PosixTimerEntry *e)
 {
 	struct itimerspec v;
 
+	if (e->overrun == FIRED) {
+		arm_fired(p, e);
+		return;
+	}
 	v.it_interval.tv_sec = e->isec;
 	v.it_interval.tv_nsec = e->insec;
 	v.it_value.tv_sec = e->vsec;

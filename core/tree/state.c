@@ -21,6 +21,8 @@
 
 #include "mem.h"
 
+#define LDT_LOOK 16 /* bytes: whether there is anything */
+
 /* In the order of the positions C_*. */
 static void thread_calls(struct call_list *c)
 {
@@ -38,6 +40,8 @@ static void thread_calls(struct call_list *c)
 static void process_calls(struct call_list *c, const timer_list *timers)
 {
 	call_add(c, SYS_brk, 0, 0, 0, 0, 0);
+	call_add(c, SYS_modify_ldt, 0, 0, LDT_LOOK, 0, 0);
+	call_wants_out(c, 1, LDT_LOOK);
 	call_add(c, SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);
 	call_add(c, SYS_prctl, PR_GET_CHILD_SUBREAPER, 0, 0, 0, 0);
 	call_wants_out(c, 1, 4);
@@ -329,6 +333,8 @@ static int fill_process(struct session *s, struct task *t, const struct thread_s
 	tc->child_subreaper = c->v[C_SUBREAPER].ret == 0 && flag;
 	attrs_process(t, c, tc);
 	t->brk = c->v[C_BRK].ret;
+	if (c->v[C_LDT].ret > 0)
+		refuse(s, NULL, "it has a local descriptor table (modify_ldt), which is for 16- and 32-bit code");
 	t->dumpable = c->v[C_DUMPABLE].ret >= 0 ? c->v[C_DUMPABLE].ret : 1;
 	return s->err.errnum ? -s->err.errnum : 0;
 }
@@ -502,6 +508,9 @@ int tree_collect_state(struct session *s)
 	}
 	if (err == 0)
 		err = ask_all(s, all);
+	FOR_EACH_TASK(t, s->tree)
+		if (err == 0 && t->life != TASK_ZOMBIE)
+			err = timers_find_owners(s, t);
 	questions_free(all);
 	at_object(s, NULL);
 	return err;

@@ -34,7 +34,7 @@ struct call_list {
 /* Positions of the answers: what every thread is asked, then what the leader is asked for its process. */
 enum {
 	C_SAS, C_TID, C_SECBITS, C_PDEATH, C_SLACK, C_TSC, C_CPUID, C_SPEC, C_SPEC_LAST = C_SPEC + 2, C_POLICY,
-	C_BRK, C_DUMPABLE, C_SUBREAPER, C_THP, C_MDWE, C_KSM, C_MEMBARRIER,
+	C_BRK, C_LDT, C_DUMPABLE, C_SUBREAPER, C_THP, C_MDWE, C_KSM, C_MEMBARRIER,
 	C_ITIMER, C_SIGACT = C_ITIMER + 3, C_PTIMER = C_SIGACT + NSIG_KERNEL,
 };
 void call_add(struct call_list *c, long nr, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4);
@@ -61,6 +61,9 @@ int timers_read(struct session *s, struct task *t, timer_list *ret);
 void timers_itimer_calls(struct call_list *c);
 void timers_posix_calls(struct call_list *c, const timer_list *timers);
 TaskTimersEntry *timers_message(struct task *t, const struct call_list *c, const timer_list *timers);
+
+/* Of which thread a timer counts the CPU time, when all of t has been asked. 0 or -errno, recorded. */
+int timers_find_owners(struct session *s, struct task *t);
 
 /* ---- attrs.c ---- */
 

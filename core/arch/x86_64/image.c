@@ -16,8 +16,6 @@
 #include "cpu.h"
 #include "xsave.h"
 
-#define TLS_FIRST 12 /* GDT_ENTRY_TLS_MIN on x86-64 */
-#define TLS_ENTRIES 3
 #define USER_CS 0x33
 #define USER_DS 0x2b
 
@@ -143,18 +141,53 @@ static UserX86FpregsEntry *fp_to_image(const struct arch_regs *regs)
 	return e;
 }
 
-/* Thread areas exist for 32-bit code only; the format wants the empty ones too. */
-static void tls_to_image(ThreadInfoX86 *ti)
+/* The format wants the empty ones too. */
+static void tls_to_image(const struct arch_regs *regs, ThreadInfoX86 *ti)
 {
-	ti->n_tls = TLS_ENTRIES;
-	ti->tls = xcalloc(TLS_ENTRIES, sizeof(*ti->tls));
-	for (size_t i = 0; i < TLS_ENTRIES; i++) {
+	ti->n_tls = ARCH_TLS_ENTRIES;
+	ti->tls = xcalloc(ARCH_TLS_ENTRIES, sizeof(*ti->tls));
+	for (size_t i = 0; i < ARCH_TLS_ENTRIES; i++) {
 		UserDescT *d = ti->tls[i] = xcalloc(1, sizeof(*d));
+		const struct user_desc *u = &regs->tls[i];
 
 		user_desc_t__init(d);
-		d->entry_number = TLS_FIRST + i;
+		d->entry_number = ARCH_TLS_FIRST + i;
 		d->read_exec_only = d->seg_not_present = 1;
+		if (!u->entry_number)
+			continue;
+		d->base_addr = u->base_addr;
+		d->limit = u->limit;
+		d->seg_32bit = u->seg_32bit;
+		d->contents_h = u->contents >> 1 & 1;
+		d->contents_l = u->contents & 1;
+		d->read_exec_only = u->read_exec_only;
+		d->limit_in_pages = u->limit_in_pages;
+		d->seg_not_present = u->seg_not_present;
+		d->usable = u->useable;
 	}
+}
+
+/* What the kernel would not take (no code, no 16 bits) W finds out. */
+static int tls_from_image(const ThreadInfoX86 *ti, struct arch_regs *ret)
+{
+	for (size_t i = 0; i < ti->n_tls; i++) {
+		const UserDescT *d = ti->tls[i];
+		struct user_desc *u;
+
+		if (d->entry_number < ARCH_TLS_FIRST || d->entry_number >= ARCH_TLS_FIRST + ARCH_TLS_ENTRIES)
+			return -EINVAL;
+		u = &ret->tls[d->entry_number - ARCH_TLS_FIRST];
+		u->entry_number = d->entry_number;
+		u->base_addr = d->base_addr;
+		u->limit = d->limit;
+		u->seg_32bit = d->seg_32bit;
+		u->contents = d->contents_h << 1 | d->contents_l;
+		u->read_exec_only = d->read_exec_only;
+		u->limit_in_pages = d->limit_in_pages;
+		u->seg_not_present = d->seg_not_present;
+		u->useable = d->usable;
+	}
+	return 0;
 }
 
 static uint64_t known_components(void)
@@ -188,7 +221,7 @@ int arch_regs_to_image(const struct arch_regs *regs, uint64_t clear_tid_addr, st
 	ti->clear_tid_addr = clear_tid_addr;
 	ti->gpregs = gp_to_image(&regs->gp);
 	ti->fpregs = fp_to_image(regs);
-	tls_to_image(ti);
+	tls_to_image(regs, ti);
 	core->mtype = CORE_ENTRY__MARCH__X86_64;
 	core->thread_info = ti;
 	return 0;
@@ -357,11 +390,10 @@ int arch_regs_from_image(const struct CoreEntry *core, struct arch_regs *ret, ui
 
 	if (core->mtype != CORE_ENTRY__MARCH__X86_64 || !ti || !ti->gpregs || !ti->fpregs)
 		return -EINVAL;
-	for (size_t i = 0; i < ti->n_tls; i++)
-		if (!ti->tls[i]->seg_not_present || ti->tls[i]->usable)
-			return -EOPNOTSUPP;
 	memset(ret, 0, sizeof(*ret));
-	err = gp_from_image(ti->gpregs, &ret->gp);
+	err = tls_from_image(ti, ret);
+	if (!err)
+		err = gp_from_image(ti->gpregs, &ret->gp);
 	if (!err)
 		err = fp_from_image(ti->fpregs, ret);
 	if (!err)

@@ -83,10 +83,55 @@ static int get_fp(pid_t tid, uint8_t *buf, size_t *len)
 	return err;
 }
 
+#define GET_THREAD_AREA 25 /* asm/ptrace-abi.h, which does not get along with sys/ptrace.h */
+#define SET_THREAD_AREA 26
+
+static bool is_empty(const struct user_desc *d)
+{
+	return d->seg_not_present && d->read_exec_only && !d->base_addr && !d->limit;
+}
+
+/* Kernels without 32-bit emulation (EIO) have none. */
+static int get_areas(pid_t tid, struct arch_regs *ret)
+{
+	for (int i = 0; i < ARCH_TLS_ENTRIES; i++) {
+		struct user_desc *d = &ret->tls[i];
+
+		memset(d, 0, sizeof(*d));
+		if (FAULTS("ptrace GET_THREAD_AREA of %d", tid))
+			return -errno;
+		if (ptrace(GET_THREAD_AREA, tid, ARCH_TLS_FIRST + i, d) < 0) {
+			if (errno != EIO)
+				return -errno;
+			d->seg_not_present = d->read_exec_only = 1;
+		}
+		d->entry_number = ARCH_TLS_FIRST + i;
+	}
+	return 0;
+}
+
+static int set_areas(pid_t tid, const struct arch_regs *regs)
+{
+	for (int i = 0; i < ARCH_TLS_ENTRIES; i++) {
+		struct user_desc d = regs->tls[i];
+
+		/* a new task has none of its own */
+		if (!d.entry_number || is_empty(&d))
+			continue;
+		d.entry_number = ARCH_TLS_FIRST + i;
+		if (FAULTS("ptrace SET_THREAD_AREA of %d", tid) || ptrace(SET_THREAD_AREA, tid, d.entry_number, &d) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
 int arch_get_regs(pid_t tid, struct arch_regs *ret)
 {
 	size_t len = sizeof(ret->xsave);
 	int err = arch_get_gp(tid, &ret->gp);
+
+	if (!err)
+		err = get_areas(tid, ret);
 
 	if (!err)
 		err = get_fp(tid, ret->xsave, &len);
@@ -115,11 +160,11 @@ int arch_set_regs(pid_t tid, const struct arch_regs *regs)
 {
 	uint8_t area[ARCH_XSAVE_MAX] __attribute__((aligned(64)));
 	size_t len = sizeof(area);
-	int err = 0;
+	int err = set_areas(tid, regs);
 
 	if (regs->xsave_len > sizeof(regs->xsave))
 		return -EINVAL;
-	if (regs->xsave_len) {
+	if (!err && regs->xsave_len) {
 		err = get_fp(tid, area, &len);
 		if (!err)
 			err = fit_xsave(regs, area, len);

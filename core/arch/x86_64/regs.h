@@ -6,6 +6,7 @@
 #ifndef ARCH_REGS_H
 #define ARCH_REGS_H
 
+#include <asm/ldt.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -16,8 +17,12 @@
 /* Largest xsave area we carry: AMX makes it about 11 KiB. */
 #define ARCH_XSAVE_MAX 16384
 
+#define ARCH_TLS_FIRST 12 /* GDT_ENTRY_TLS_MIN on x86-64 */
+#define ARCH_TLS_ENTRIES 3
 struct arch_regs {
 	struct user_regs_struct gp; /* PTRACE_GETREGSET NT_PRSTATUS */
+	/* thread areas: entries of the global descriptor table (set_thread_area(2)), for 32-bit code and for selectors */
+	struct user_desc tls[ARCH_TLS_ENTRIES];
 	uint32_t xsave_len;	    /* bytes used of xsave; 0: none */
 	uint8_t xsave[ARCH_XSAVE_MAX] __attribute__((aligned(64))); /* NT_X86_XSTATE, standard format */
 };
@@ -47,9 +52,10 @@ ssize_t arch_find_syscall(const uint8_t *code, size_t len);
  * make the call again, so that a new task needs no kernel state of the old one.
  * For nanosleep and clock_nanosleep with a remainder pointer the second argument
  * becomes the first: the kernel has just written the time left there.  Others
- * have the limit that the program has given: what is left of it must be set (arch_time_limit()). Never EINTR.  So do those that the kernel
- * ends with EINTR although no handler runs (signal(7): epoll_wait, semtimedop,
- * sigtimedwait, io_getevents, calls on sockets with a time limit).
+ * have the limit that the program has given: what is left of it must be set
+ * (arch_time_limit()).  None ends with EINTR, and so do those not that the kernel
+ * ends so although no handler runs (signal(7): epoll_wait, semtimedop, sigtimedwait,
+ * io_getevents, calls on sockets with a time limit).
  */
 int arch_rewrite_restart(struct user_regs_struct *gp);
 /*
@@ -103,7 +109,7 @@ struct CoreEntry;
 int arch_regs_to_image(const struct arch_regs *regs, uint64_t clear_tid_addr, struct CoreEntry *core);
 /*
  * -EINVAL when the image makes no sense or carries components that this CPU lacks,
- * -EOPNOTSUPP for 32-bit tasks, thread areas (set_thread_area) and shadow stacks.
+ * -EOPNOTSUPP for 32-bit tasks and shadow stacks.
  */
 int arch_regs_from_image(const struct CoreEntry *core, struct arch_regs *ret, uint64_t *ret_clear_tid_addr);
 /*
