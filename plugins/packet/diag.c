@@ -51,6 +51,17 @@ static void take_members(struct packet_facts *k, const void *data, size_t len)
 	}
 }
 
+static void take_ring(struct packet_ring_facts *k, const void *data, size_t len)
+{
+	struct packet_diag_ring r;
+
+	if (len < sizeof(r))
+		return;
+	memcpy(&r, data, sizeof(r));
+	*k = (struct packet_ring_facts){ r.pdr_block_size, r.pdr_block_nr, r.pdr_frame_size, r.pdr_frame_nr, r.pdr_retire_tmo,
+					 r.pdr_sizeof_priv, r.pdr_features };
+}
+
 static void take_socket(struct packet_facts *k, const struct nlmsghdr *h)
 {
 	const struct packet_diag_msg *m = NLMSG_DATA(h);
@@ -62,8 +73,10 @@ static void take_socket(struct packet_facts *k, const struct nlmsghdr *h)
 			take_info(k, RTA_DATA(a), RTA_PAYLOAD(a));
 		else if (a->rta_type == PACKET_DIAG_MCLIST)
 			take_members(k, RTA_DATA(a), RTA_PAYLOAD(a));
-		else if (a->rta_type == PACKET_DIAG_RX_RING || a->rta_type == PACKET_DIAG_TX_RING)
-			k->rings = 1;
+		else if (a->rta_type == PACKET_DIAG_RX_RING)
+			take_ring(&k->rx, RTA_DATA(a), RTA_PAYLOAD(a));
+		else if (a->rta_type == PACKET_DIAG_TX_RING)
+			take_ring(&k->tx, RTA_DATA(a), RTA_PAYLOAD(a));
 		else if (a->rta_type == PACKET_DIAG_FANOUT)
 			k->fanout = 1;
 	}

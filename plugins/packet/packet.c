@@ -4,7 +4,7 @@
  *
  * A socket is its protocol, the device that it is bound to, its memberships (promiscuous mode among them), its
  * fanout group, and options.  Devices are found again by name, for their numbers may differ.  What it has received and
- * the program has not read is lost: such a socket loses packets at any time.  Rings are refused.
+ * the program has not read is lost: such a socket loses packets at any time.  Rings: ring.h.
  */
 #include "packet.h"
 
@@ -20,6 +20,7 @@
 
 #include "common.h"
 #include "packet-sock.pb-c.h"
+#include "ring.h"
 #include "sock.h"
 #include "util.h"
 #include "x-packet-more.pb-c.h"
@@ -64,17 +65,13 @@ static int check_facts(struct cr_session *s, const struct packet_facts *k, int l
 {
 	uint32_t fanout = sock_get_int(lfd, SOL_PACKET, PACKET_FANOUT), type = fanout >> 16 & 0xff;
 
-	if (k->rings)
-		return cr_refuse(s, "end the capture before the dump, or let the program read without a ring",
-				 "packet socket with a ring (PACKET_RX_RING, PACKET_TX_RING), whose position in the kernel "
-				 "cannot be read back");
 	if (k->fanout && (type == PACKET_FANOUT_CBPF || type == PACKET_FANOUT_EBPF))
 		return cr_refuse(s, "use another mode of fanout, or let the program close it",
 				 "packet socket in a fanout group with a BPF program, which cannot be read back");
 	if (k->too_many)
 		return cr_refuse(s, "let the program drop some", "packet socket with more than %d memberships",
 				 PACKET_MEMBERS_MAX);
-	return 0;
+	return ring_check(s, lfd, k);
 }
 
 static int packet_check(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info)
@@ -178,6 +175,8 @@ static void fill_facts(struct cr_session *s, struct packet_facts *k, int lfd, Pa
 	e->has_fanout = k->fanout;
 	if (k->fanout)
 		e->fanout = sock_get_int(lfd, SOL_PACKET, PACKET_FANOUT);
+	e->rx_ring = ring_encode(s, &k->rx);
+	e->tx_ring = ring_encode(s, &k->tx);
 	fill_members(s, k, e);
 }
 
@@ -208,7 +207,8 @@ static int packet_dump(struct cr_session *s, struct cr_file *f, int lfd, const s
 		err = dump_more(s, f, k, info);
 	if (err < 0)
 		return err;
-	note_unread(s, lfd);
+	if (!k->rx.block_nr)
+		note_unread(s, lfd);
 	common_fown_dump(s, f, &fown);
 	e.id = s->core->file_id(f);
 	e.type = info->sock_type;
@@ -216,7 +216,8 @@ static int packet_dump(struct cr_session *s, struct cr_file *f, int lfd, const s
 	e.fown = &fown;
 	e.opts = &opts;
 	fill_facts(s, k, lfd, &e);
-	return common_emit_msg(s, f, &e);
+	err = ring_dump(s, f, lfd, &e);
+	return err ? err : common_emit_msg(s, f, &e);
 }
 
 static int packet_summary(struct cr_session *s)
@@ -271,14 +272,11 @@ static int packet_load(struct cr_session *s, struct cr_file *f, const void *data
 	if ((p->e->type != SOCK_RAW && p->e->type != SOCK_DGRAM) || p->e->protocol > UINT16_MAX)
 		return cr_fail(s, EPROTO, "the image has a packet socket of type %u, protocol %u", p->e->type,
 			       p->e->protocol);
-	if (p->e->rx_ring || p->e->tx_ring)
-		return cr_fail(s, EOPNOTSUPP, "the image has a packet socket with a ring, which cannot be restored: end the "
-			       "capture before the dump");
 	for (size_t i = 0; i < p->e->n_mclist; i++)
 		if (p->e->mclist[i]->addr.len > sizeof(((struct packet_member *)0)->addr))
 			return cr_fail(s, EPROTO, "the image has a membership with an address of %zu bytes",
 				       p->e->mclist[i]->addr.len);
-	return 0;
+	return ring_load_check(s, p->e);
 }
 
 /* Number of the device that had this one at the dump; 0 or -errno recorded. */
@@ -324,6 +322,8 @@ static int set_options(struct cr_session *s, struct cr_file *f, int fd, const Pa
 		err = set_option(s, fd, PACKET_TIMESTAMP, e->timestamp, "PACKET_TIMESTAMP");
 	if (!err && e->copy_thresh) /* cannot be asked for */
 		err = sock_set_int(s, fd, SOL_PACKET, PACKET_COPY_THRESH, e->copy_thresh, "PACKET_COPY_THRESH");
+	if (!err)
+		err = ring_restore(s, f, fd, e);
 	if (!err)
 		err = sock_extra_restore(s, state(s)->extra, f, fd, lists);
 	if (!err)
@@ -437,7 +437,7 @@ static const struct cr_file_kind packet_kind = {
 	.inherit_key = packet_key,
 };
 static const struct cr_file_kind *const packet_kinds[] = { &packet_kind, NULL };
-static const struct cr_img_type *const packet_images[] = { &img_extra, &img_more, NULL };
+static const struct cr_img_type *const packet_images[] = { &img_extra, &img_more, &packet_img_ring, NULL };
 
 static const struct cr_plugin packet_plugin = {
 	.size = sizeof(struct cr_plugin),
@@ -446,6 +446,7 @@ static const struct cr_plugin packet_plugin = {
 	.version = "0.1",
 	.summary = "Keeps packet sockets, with their devices and memberships.",
 	.files = packet_kinds,
+	.vmas = packet_vmas,
 	.images = packet_images,
 	.dump_late = packet_summary,
 	.stage = packet_stage,
