@@ -74,7 +74,7 @@ static const struct family {
 	{ AF_ALG, "the kernel's ciphers (AF_ALG), whose key and state cannot be read back",
 	  "use the built-in ciphers of the program (OPENSSL_CONF without the engine afalg), or let it close the socket" },
 	{ AF_NFC, "NFC", NULL },
-	{ AF_VSOCK, "the hypervisor (AF_VSOCK)", "let the program close it, and connect again after the restore" },
+	{ AF_VSOCK, "the hypervisor (AF_VSOCK)", "load the plugin vsock" },
 	{ AF_KCM, "multiplexed TCP (KCM), whose program cannot be read back", NULL },
 	{ AF_QIPCRTR, "a modem (QIPCRTR)", NULL },
 	{ 43 /* AF_SMC */, "SMC", "start the program without smc_run: then it uses TCP, which can be kept" },
