@@ -177,6 +177,12 @@ static int settle_area(struct session *s, struct vma_area *a, const struct proc_
 	return 0;
 }
 
+/* A copy also has the room of the errand that made it, which may have become one with a mapping beside it. */
+static bool is_that(const struct proc_vma *now, const struct proc_vma *was, bool copy)
+{
+	return copy ? now->start <= was->start && was->end <= now->end : now->start == was->start && now->end == was->end;
+}
+
 /* The list of a process that is killed while it is read ends early. */
 static bool is_dead(pid_t pid)
 {
@@ -211,7 +217,7 @@ int ahead_settle(struct session *s, struct task *t, pid_t pid)
 			continue;
 		while (k < l.n && l.v[k].end <= a->v.start)
 			k++;
-		if (k < l.n && l.v[k].start == a->v.start && l.v[k].end == a->v.end)
+		if (k < l.n && is_that(&l.v[k], &a->v, copy))
 			err = settle_area(s, a, &l.v[k], copy);
 		else if (!(a->v.vmflags & VMF(DC)))
 			err = changed(s, a, k < l.n ? &l.v[k] : NULL);

@@ -42,7 +42,7 @@ for round in 1 2 3; do
 	alive $pid || break
 	wait_for 20 some "$DIR/copy" $((round * 1500000)) || { cat "$DIR/local"; fail "round $round: the copy stands still"; }
 	alive $pid || break
-	dump $pid || fail "dump of the copy, round $round"
+	dump $pid || { alive $pid || break; fail "dump of the copy, round $round"; }
 	wait_for 10 gone $pid; wait $pid 2>/dev/null
 	restore || fail "restore of the copy, round $round"
 	rounds=$round
