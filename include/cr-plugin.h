@@ -128,6 +128,8 @@ struct cr_feature {
 	uint32_t extra;	  /* 0: plain check reports it; 1: only check --extra */
 	/* *ret_value is 0 when the kernel lacks it. */
 	int (*probe)(struct cr_session *s, uint64_t *ret_value);
+	uint32_t modes; /* bit (1 << mode) for each enum cr_mode that needs it; 0: all */
+	uint32_t pad;
 };
 
 /* ---- facts about an open file description ---- */

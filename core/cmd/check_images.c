@@ -15,9 +15,12 @@
 
 static void check_features(struct session *s)
 {
-	for (size_t i = 0; core_features[i]; i++)
-		if (!core_features[i]->extra && !plugins_feature(s, core_features[i]->name))
-			fail(s, ENOSYS, "this kernel lacks %s: %s", core_features[i]->name, core_features[i]->cost);
+	for (size_t i = 0; core_features[i]; i++) {
+		const struct cr_feature *f = core_features[i];
+
+		if (!f->extra && (!f->modes || f->modes & 1u << CR_MODE_RESTORE) && !plugins_feature(s, f->name))
+			fail(s, ENOSYS, "this kernel lacks %s: %s", f->name, f->cost);
+	}
 }
 
 int check_images(struct session *s, const char *dir)
@@ -38,7 +41,7 @@ int check_images(struct session *s, const char *dir)
 	s->phase = "check";
 	check_features(s);
 	if (err == 0) {
-		restore_check_pids(s);
+		restore_check_here(s);
 		files_check_images(s);
 	}
 	s->collecting = false;

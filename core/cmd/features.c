@@ -15,23 +15,25 @@
 #include "plugin.h"
 #include "util.h"
 
-#define FEATURE(n, fn, e, c) \
-	&(const struct cr_feature){ .size = sizeof(struct cr_feature), .name = n, .cost = c, .extra = e, \
+#define FEATURE_FOR(m, n, fn, e, c) \
+	&(const struct cr_feature){ .size = sizeof(struct cr_feature), .name = n, .cost = c, .extra = e, .modes = m, \
 				    .probe = probe_##fn }
+#define FEATURE(n, fn, e, c) FEATURE_FOR(0, n, fn, e, c)
+#define DUMP (1u << CR_MODE_DUMP)
 
 const struct cr_feature *const core_features[] = {
 	/* required */
 	FEATURE("clone3_set_tid", clone3_set_tid, 0, "nothing can be restored: tasks cannot get their pids"),
-	FEATURE("pidfd_getfd", pidfd_getfd, 0, "open files cannot be dumped"),
+	FEATURE_FOR(DUMP, "pidfd_getfd", pidfd_getfd, 0, "open files cannot be dumped"),
 	FEATURE("ptrace_seize", ptrace_seize, 0, "nothing can be dumped: tasks cannot be stopped"),
-	FEATURE("get_rseq_conf", get_rseq_conf, 0, "tasks with restartable sequences (glibc 2.35) cannot be dumped"),
+	FEATURE_FOR(DUMP, "get_rseq_conf", get_rseq_conf, 0, "tasks with restartable sequences (glibc 2.35) cannot be dumped"),
 	FEATURE("prctl_mm_map", prctl_mm_map, 0, "nothing can be restored: the layout of memory cannot be set"),
-	FEATURE("kcmp", kcmp, 0, "shared open files cannot be told from separate ones"),
-	FEATURE("proc_children", proc_children, 0, "the tree of tasks cannot be found"),
-	FEATURE("map_files", map_files, 0, "files behind mappings that were deleted cannot be dumped"),
-	FEATURE("mnt_id", mnt_id, 0, "mounts of open files cannot be told apart"),
-	FEATURE("seccomp_filters", seccomp_filters, 0, "tasks with seccomp filters cannot be dumped"),
-	FEATURE("seccomp_suspend", seccomp_suspend, 0, "tasks with strict seccomp filters cannot be dumped"),
+	FEATURE_FOR(DUMP, "kcmp", kcmp, 0, "shared open files cannot be told from separate ones"),
+	FEATURE_FOR(DUMP, "proc_children", proc_children, 0, "the tree of tasks cannot be found"),
+	FEATURE_FOR(DUMP, "map_files", map_files, 0, "files behind mappings that were deleted cannot be dumped"),
+	FEATURE_FOR(DUMP, "mnt_id", mnt_id, 0, "mounts of open files cannot be told apart"),
+	FEATURE_FOR(DUMP, "seccomp_filters", seccomp_filters, 0, "tasks with seccomp filters cannot be dumped"),
+	FEATURE_FOR(DUMP, "seccomp_suspend", seccomp_suspend, 0, "tasks with strict seccomp filters cannot be dumped"),
 
 	/* needed by some programs or for speed */
 	FEATURE("timer_cr_ids", timer_cr_ids, 1,

@@ -225,7 +225,9 @@ static void count_pages(const PagemapEntry *e, struct show_mem *m)
 	uint64_t n = e->has_nr_pages ? e->nr_pages : e->compat_nr_pages;
 	bool in_parent = e->has_flags ? e->flags & PE_PARENT : e->has_in_parent && e->in_parent;
 
-	if (in_parent)
+	if (e->has_flags && e->flags & PE_ELSEWHERE)
+		add(&m->shared_pages, n);
+	else if (in_parent)
 		add(&m->parent_pages, n);
 	else if (!e->has_flags || e->flags & PE_PRESENT)
 		add(&m->pages, n);

@@ -33,6 +33,7 @@ struct show_mem {
 	uint64_t mappings;
 	uint64_t bytes, heap, stack; /* sizes of mappings */
 	uint64_t pages;		     /* 4 KiB pages with contents in this directory */
+	uint64_t shared_pages;	     /* those that are in another task's pages file */
 	uint64_t parent_pages;	     /* those whose contents are in the parent directory */
 	uint32_t exe_id;
 };

@@ -95,6 +95,8 @@ static void text_memory(const struct show *sh, const struct show_task *t, struct
 	}
 	if (m->stored) {
 		buf_printf(out, "  pages    %" PRIu64 " stored", m->pages);
+		if (m->shared_pages)
+			buf_printf(out, ", %" PRIu64 " shared with another task", m->shared_pages);
 		if (m->parent_pages)
 			buf_printf(out, ", %" PRIu64 " in the parent directory", m->parent_pages);
 		buf_printf(out, "\n");
@@ -192,8 +194,8 @@ static void json_memory(const struct show *sh, const struct show_task *t, struct
 		buf_printf(out, ",\"heap_bytes\":%" PRIu64 ",\"stack_bytes\":%" PRIu64 "}", m->heap, m->stack);
 	}
 	if (m->stored)
-		buf_printf(out, ",\"pages\":{\"stored\":%" PRIu64 ",\"in_parent\":%" PRIu64 "}", m->pages,
-			   m->parent_pages);
+		buf_printf(out, ",\"pages\":{\"stored\":%" PRIu64 ",\"shared\":%" PRIu64 ",\"in_parent\":%" PRIu64 "}", m->pages,
+			   m->shared_pages, m->parent_pages);
 }
 
 static void json_fd(const struct show *sh, const struct show_fd *fd, struct buf *out)

@@ -367,6 +367,16 @@ uint32_t mem_exe_id(const struct task *t)
 	return t->mem ? t->mem->mm->exe_file_id : 0;
 }
 
+uint64_t mem_stored_bytes(const struct task *t)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; t->mem && i < t->mem->runs.n; i++)
+		if (t->mem->runs.v[i].file == t->mem->pages_id)
+			bytes += t->mem->runs.v[i].end - t->mem->runs.v[i].start;
+	return bytes;
+}
+
 int mem_dumpable(const struct task *t)
 {
 	return t->mem && t->mem->mm->has_dumpable ? t->mem->mm->dumpable : -1;

@@ -85,6 +85,11 @@ void shmem_free(struct shmem *sh);
 /* Reads and validates mm-<vpid> and pagemap-<vpid>: order, overlaps, bounds, sizes of the pages files. No effects. */
 int mem_load(struct session *s, struct task *t);
 uint32_t mem_exe_id(const struct task *t);
+/* Bytes of private memory that the images have of t alone. */
+uint64_t mem_stored_bytes(const struct task *t);
+/* Bytes of memory that pid may still come to use, about; tasks that this process's cgroups still allow (room.c). */
+uint64_t mem_room(pid_t pid);
+uint64_t mem_task_room(void);
 /* PR_GET_DUMPABLE at dump: 0, 1, 2; -1 when the image does not say. To be set after the credentials. */
 int mem_dumpable(const struct task *t);
 /* Calls f for each file id that t's mappings need open (a readable descriptor; write: also writable). */

@@ -318,8 +318,6 @@ int snapshot_scan(const struct task *t, struct scanner *sc);
 /* A part of one run: true when it is one that the copy has not; sn may be NULL. */
 bool snapshot_read(const struct snapshot *sn, uint64_t addr, void *buf, uint64_t bytes);
 void snapshot_free(struct snapshot *sn);
-/* Bytes of memory that pid may still come to use, about (room.c). */
-uint64_t mem_room(pid_t pid);
 /*
  * Memory of pid at addr; mem: its /proc/PID/mem. By W where the kernel leaves no access to others: one caller at a time.
  * 0 or -errno, not recorded.

@@ -60,7 +60,7 @@ static uint64_t one_cgroup(const char *dir, const char *limit_name, const char *
 	if (limit == UINT64_MAX)
 		return UINT64_MAX;
 	use = cgroup_number(dir, use_name);
-	cache = cgroup_cache(dir);
+	cache = strncmp(limit_name, "memory", 6) ? 0 : cgroup_cache(dir);
 	use = use == UINT64_MAX ? 0 : use - MIN_OF(cache, use);
 	return limit > use ? limit - use : 0;
 }
@@ -83,23 +83,43 @@ static uint64_t cgroups(const char *base, char *path, const char *limit_name, co
 	return room;
 }
 
-uint64_t mem_room(pid_t pid)
+/* A controller, and its files in both versions of cgroups. */
+struct limited {
+	const char *name, *v2_limit, *v2_use, *v1_limit, *v1_use;
+};
+
+static uint64_t groups_room(pid_t pid, const struct limited *what)
 {
-	_cleanup_free_ char *path = xasprintf("/proc/%d/cgroup", pid);
+	_cleanup_free_ char *path = xasprintf("/proc/%d/cgroup", pid), *v1_key = xasprintf(":%s:", what->name);
+	_cleanup_free_ char *v1_base = xasprintf("/sys/fs/cgroup/%s", what->name);
 	_cleanup_buf_ struct buf b = { 0 };
-	uint64_t room = machine_room();
+	uint64_t room = UINT64_MAX;
 	char *line, *save = NULL;
 
 	if (read_file(AT_FDCWD, path, &b) < 0 || !b.p)
 		return room;
 	for (line = strtok_r(b.p, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		char *v1 = strstr(line, ":memory:");
+		char *v1 = strstr(line, v1_key);
 
 		if (!strncmp(line, "0::", 3))
-			room = MIN_OF(room, cgroups("/sys/fs/cgroup", line + 3, "memory.max", "memory.current"));
+			room = MIN_OF(room, cgroups("/sys/fs/cgroup", line + 3, what->v2_limit, what->v2_use));
 		else if (v1)
-			room = MIN_OF(room, cgroups("/sys/fs/cgroup/memory", v1 + 8, "memory.limit_in_bytes",
-						    "memory.usage_in_bytes"));
+			room = MIN_OF(room, cgroups(v1_base, v1 + strlen(v1_key), what->v1_limit, what->v1_use));
 	}
 	return room;
+}
+
+uint64_t mem_room(pid_t pid)
+{
+	static const struct limited memory = { "memory", "memory.max", "memory.current", "memory.limit_in_bytes",
+					       "memory.usage_in_bytes" };
+
+	return MIN_OF(machine_room(), groups_room(pid, &memory));
+}
+
+uint64_t mem_task_room(void)
+{
+	static const struct limited pids = { "pids", "pids.max", "pids.current", "pids.max", "pids.current" };
+
+	return groups_room(getpid(), &pids);
 }

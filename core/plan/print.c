@@ -90,8 +90,9 @@ static void put_jump(struct buf *b, const struct plan *p, const struct blob_op *
 {
 	static const char *const how[] = { "==", "!=", "<", ">=" };
 
+	/* a plan that was never checked may be printed too */
 	buf_printf(b, "if s%lu %s %ld go to %ld", op->a[0], op->a[1] < 4 ? how[op->a[1]] : "?", (long)op->a[2],
-		   (long)index + (long)op->a[3]);
+		   (long)(index + op->a[3]));
 }
 
 static void put_simple(struct buf *b, const struct plan *p, const struct blob_op *op, const struct blob_thread *run)

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "proc.h"
-#include "restore.h"
+#include "restore_priv.h"
 #include "rights.h"
 
 #include "core.pb-c.h"
@@ -123,6 +123,21 @@ static int check_rights(struct session *s, const struct thread *th, const struct
 	if ((*ret_ids_differ || (int)c->secbits != secbits) && !rights_has(CAP_SETPCAP))
 		return lacks(s, th, CAP_SETPCAP, *ret_ids_differ ? "becoming another user" : "its securebits");
 	return check_caps(s, th, c, own);
+}
+
+int restore_check_creds(struct session *s, const struct thread *th)
+{
+	struct proc_status own = { 0 };
+	bool ids_differ;
+	int err;
+
+	if (!th->core->thread_core->creds)
+		return fail(s, EPROTO, "core-%d.img lacks credentials", thread_vtid(th));
+	if (proc_read_status(getpid(), 0, &own) < 0)
+		return 0;
+	err = check_rights(s, th, &own, prctl(PR_GET_SECUREBITS, 0, 0, 0, 0), &ids_differ);
+	proc_status_free(&own);
+	return err;
 }
 
 int restore_plan_creds(struct session *s, struct thread *th, struct plan *p)

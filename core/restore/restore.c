@@ -38,7 +38,7 @@ int restore_load(struct session *s)
 
 	s->phase = "load";
 	err = cpuinfo_check(s);
-	if (err == 0)
+	if (err == 0 || s->collecting)
 		err = BROADCAST(s, stage);
 	if (err == 0)
 		err = tree_load(s);

@@ -89,7 +89,12 @@ int restore_plan_files(struct session *s, struct task *t, struct plan *p);
 void restore_plan_close(struct session *s, struct task *t, struct plan *p);
 int restore_plan_queued(struct session *s, struct task *t, struct plan *p, uint32_t stage);
 
-/* run.c: each pid of the images that somebody has is a fail(); without waiting for zombies. For check --images. */
+/*
+ * check.c: for check --images: numbers that are taken, credentials, limits and memory; each thing that would keep the tree from being
+ * restored here is a fail().
+ */
+void restore_check_here(struct session *s);
+/* pids.c: the part about numbers; does not wait for zombies. */
 void restore_check_pids(struct session *s);
 /* run.c: creates the root, drives the stages, hands over to W. */
 int restore_run(struct session *s);

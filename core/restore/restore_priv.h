@@ -8,6 +8,23 @@
 struct TaskCoreEntry;
 struct warden_final;
 
+/* ---- pids.c ---- */
+
+#define PID_WAIT_US 10000000 /* our own zombies of the dump may linger */
+
+/* Waits, so long in all, until no zombie has a number of the images. -EEXIST recorded: somebody else has one. */
+int restore_wait_pids(struct session *s);
+/* The kernel says that the number is in use, or that there is no such number: recorded with what holds it, or the limit. */
+int restore_pid_held(struct session *s, pid_t pid);
+int restore_pid_beyond(struct session *s, pid_t pid);
+/* The same of any number of the tree, as a line of the log; none: nothing. */
+void restore_note_held(struct session *s);
+
+/* ---- check.c ---- */
+
+/* What of the credentials of th the kernel would not allow here. 0 or -errno, recorded. (creds.c) */
+int restore_check_creds(struct session *s, const struct thread *th);
+
 /* ---- timers.c ---- */
 
 /* 0, or -errno recorded when an id makes no sense. */

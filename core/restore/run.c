@@ -32,76 +32,8 @@
 #include "core.pb-c.h"
 #include "stasis.pb-c.h"
 
-#define ZOMBIE_WAIT_US 10000000 /* our own zombies of the dump may linger */
 #define POLL_NS 50000000
 #define HANG_US 60000000 /* one operation may read a gigabyte from a slow disk */
-
-static char *comm_of(pid_t pid, char *state)
-{
-	struct proc_stat st;
-
-	if (proc_read_stat(pid, 0, &st) < 0)
-		return NULL;
-	*state = st.state;
-	return xstrdup(st.comm);
-}
-
-static int taken(struct session *s, pid_t pid, const char *comm, char state)
-{
-	return fail(s, EEXIST, "pid %d is taken by %s (state %c): end that process, or restore in a pid namespace of its own",
-		    pid, comm, state);
-}
-
-void restore_check_pids(struct session *s)
-{
-	FOR_EACH_TASK(t, s->tree) {
-		for (size_t i = 0; i < t->threads.n; i++) {
-			pid_t pid = thread_vtid(t->threads.v[i]);
-			_cleanup_free_ char *comm = NULL;
-			char state = 0;
-
-			if (kill(pid, 0) < 0 && errno == ESRCH)
-				continue;
-			comm = comm_of(pid, &state);
-			/* a zombie is waited for */
-			if (comm && state != 'Z' && state != 'X')
-				taken(s, pid, comm, state);
-		}
-	}
-}
-
-/* Waits for pid to be free as long as only a zombie has it. */
-static int wait_pid_free(struct session *s, pid_t pid, uint64_t *deadline)
-{
-	const struct timespec nap = { 0, 10000000 };
-	char state = 0;
-
-	for (;;) {
-		_cleanup_free_ char *comm = NULL;
-
-		if (kill(pid, 0) < 0 && errno == ESRCH)
-			return 0;
-		comm = comm_of(pid, &state);
-		if (!comm)
-			return 0;
-		if ((state != 'Z' && state != 'X') || now_us() > *deadline)
-			return taken(s, pid, comm, state);
-		nanosleep(&nap, NULL);
-	}
-}
-
-static int check_pids(struct session *s)
-{
-	uint64_t deadline = now_us() + ZOMBIE_WAIT_US;
-	int err = 0;
-
-	FOR_EACH_TASK(t, s->tree)
-		for (size_t i = 0; i < t->threads.n && err == 0; i++)
-			err = wait_pid_free(s, thread_vtid(t->threads.v[i]), &deadline);
-	for (size_t i = 0; i < s->restore->exits.n && err == 0; i++)
-		err = wait_pid_free(s, s->restore->exits.v[i], &deadline);
-	return err;
-}
 
 static long futex(uint32_t *addr, int op, uint32_t val, const struct timespec *ts)
 {
@@ -115,6 +47,8 @@ static int report_failure(struct session *s)
 
 	if (__atomic_load_n(&sh->failed, __ATOMIC_ACQUIRE)) {
 		plan_explain_failure(s->restore->plans, text, sizeof(text));
+		if (sh->fail_errno == EEXIST)
+			restore_note_held(s);
 		return fail(s, sh->fail_errno > 0 ? sh->fail_errno : EPROTO, "%s", text);
 	}
 	if (sh->dead_tid)
@@ -238,7 +172,7 @@ static int create_root(struct session *s)
 	 * The kernel gives a number back a moment after its last process, or the last one of its session, has been reaped
 	 * (Linux 6.15: free_pids()): nobody has it any more, and it cannot be had yet.
 	 */
-	for (uint64_t deadline = now_us() + ZOMBIE_WAIT_US;;) {
+	for (uint64_t deadline = now_us() + PID_WAIT_US;;) {
 		if (opt_flag(s->opts, "restore-detached") && !sibling && !s->served)
 			pid = clone_orphan(&args, entry, p->thread);
 		else
@@ -248,6 +182,10 @@ static int create_root(struct session *s)
 		nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
 	}
 	sigprocmask(SIG_SETMASK, &old, NULL);
+	if (pid == -EEXIST)
+		return restore_pid_held(s, tid);
+	if (pid == -EINVAL)
+		return restore_pid_beyond(s, tid);
 	if (pid < 0)
 		return fail(s, -pid, "cannot create pid %d: %s%s", tid, strerror(-pid),
 			    pid == -EPERM ? " (choosing pids needs CAP_CHECKPOINT_RESTORE; without it: in a user and pid "
@@ -449,7 +387,7 @@ int restore_run(struct session *s)
 	s->phase = "birth";
 	memcpy(s->restore->arena.shared->expected, s->restore->expected, sizeof(s->restore->expected));
 	s->restore->arena.shared->expected_parked = s->restore->nthreads;
-	err = check_pids(s);
+	err = restore_wait_pids(s);
 	if (err == 0)
 		err = warden_arena(s, &s->restore->arena);
 	if (err == 0)

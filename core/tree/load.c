@@ -111,7 +111,7 @@ static int check_core(struct session *s, struct thread *th)
 		return fail(s, EPROTO, "core-%d.img lacks registers or thread state", thread_vtid(th));
 	err = check_components(s, th);
 	if (err < 0)
-		return err;
+		return s->collecting ? 0 : err;
 	err = arch_regs_from_image(th->core, &th->regs, &clear_tid);
 	if (err < 0)
 		return fail(s, -err, "core-%d.img: its registers do not fit this CPU", thread_vtid(th));
@@ -314,11 +314,11 @@ static int load_plugins(struct session *s)
 			err = fail(s, ENOENT, "the plugin %s (version %s) took part in the dump and is not loaded: see "
 					      "stasis plugins, --plugin-dir, --plugins", p->name, p->version);
 		protobuf_c_message_free_unpacked(m, NULL);
-		if (err < 0)
+		if (err < 0 && !s->collecting)
 			break;
 	}
 	img_close(r);
-	return err;
+	return s->collecting ? 0 : err;
 }
 
 int tree_load(struct session *s)
@@ -350,8 +350,8 @@ int tree_load(struct session *s)
 		err = seccomp_load(s);
 	if (err == 0)
 		err = unique_tids(s);
-	if (err == 0)
-		err = check_namespaces(s, inv);
+	if (err == 0 && check_namespaces(s, inv) < 0 && !s->collecting)
+		err = -EOPNOTSUPP;
 	protobuf_c_message_free_unpacked(m, NULL);
 	return err;
 }

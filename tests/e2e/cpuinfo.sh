@@ -6,43 +6,8 @@ set -u
 prog=$BUILD/programs/core/fpu
 img=$DIR/img feature= bit=
 
-# lift WORD BIT FILE: sets a bit of the word-th number of field 6 (capability); fails when it takes no fifth byte less
-lift() {
-	python3 - "$@" <<'PY'
-import sys
-word, bit, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-data = open(path, 'rb').read()
-head, size, msg = data[:8], int.from_bytes(data[8:12], 'little'), data[12:]
-def number(b, i):
-    v = s = 0
-    while True:
-        c = b[i]; i += 1
-        v |= (c & 127) << s; s += 7
-        if c < 128: return v, i
-def bytes_of(v):
-    out = b''
-    while v > 127: out += bytes([v & 127 | 128]); v >>= 7
-    return out + bytes([v])
-tag, i = number(msg, 0)
-n, i = number(msg, i)
-body, out, seen, i = msg[i:i + n], b'', 0, 0
-while i < n:
-    start = i
-    tag, i = number(body, i)
-    if tag & 7 == 0:
-        v, i = number(body, i)
-        if tag >> 3 == 6:
-            if seen == word: v |= 1 << bit
-            seen += 1
-        out += bytes_of(tag) + bytes_of(v)
-    else:
-        l, i = number(body, i)
-        i += l
-        out += body[start:i]
-new = bytes([10]) + bytes_of(len(out)) + out
-open(path, 'wb').write(head + len(new).to_bytes(4, 'little') + new)
-PY
-}
+# sets a bit of the word-th number of the features in a cpuinfo.img
+lift() { python3 tests/e2e/odd/lift.py "$@"; }
 expect() { # STATUS WORDS COMMAND…: it ends with that status and says these words
 	local want=$1 words=$2 got; shift 2
 	"$@" >"$DIR/says" 2>&1; got=$?
