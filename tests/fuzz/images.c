@@ -3,6 +3,9 @@
  * images.c: an images directory of a real dump in which one file is the input: first its name and a newline, then what it
  * holds. The directory is STASIS_FUZZ_IMAGES; it is copied into memory once. `show` and everything that a restore
  * reads before its first effect must refuse or accept it, no more.
+ *
+ * With STASIS_FUZZ_PLANS=DIR it only makes the plans of a restore of these images, and writes their operations there: seeds
+ * for the target plan.
  */
 #include "fuzz.h"
 
@@ -11,6 +14,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmd/cmd.h"
@@ -40,18 +44,21 @@ static void put(const char *name, const uint8_t *data, size_t size)
 static uint8_t *get(const char *from, const char *name, size_t *ret_size)
 {
 	char path[512];
+	struct stat st;
 	uint8_t *data;
-	ssize_t n;
-	FILE *f;
+	int fd;
 
 	snprintf(path, sizeof(path), "%s/%s", from, name);
-	f = fopen(path, "r");
-	if (!f)
+	fd = open(path, O_RDONLY);
+	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		close(fd);
 		return NULL;
-	data = malloc(1 << 24);
-	n = fread(data, 1, 1 << 24, f);
-	fclose(f);
-	*ret_size = n;
+	}
+	data = malloc(st.st_size + 1);
+	if (!data || read(fd, data, st.st_size) != st.st_size)
+		abort();
+	close(fd);
+	*ret_size = st.st_size;
 	return data;
 }
 
@@ -62,6 +69,31 @@ static void remove_dir(void)
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
 	if (system(cmd))
 		fprintf(stderr, "%s is left behind\n", dir);
+}
+
+static void save_plan(const char *to, const struct plan *p)
+{
+	char path[512];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%u", to, p->index);
+	f = fopen(path, "w");
+	if (!f || fwrite(p->ops.v, sizeof(*p->ops.v), p->ops.n < 700 ? p->ops.n : 700, f) == 0)
+		abort();
+	fclose(f);
+}
+
+/* As restore --explain, which ends when the plans are made. */
+static void save_plans(const char *to)
+{
+	struct session *s = session_new(CR_MODE_RESTORE, opts);
+
+	s->plugins = plugins;
+	if (options_set(opts, "explain", NULL) || images_open(s) || cmd_restore(s, 0, NULL))
+		exit(1);
+	for (size_t i = 0; i < s->restore->plans->plans.n; i++)
+		save_plan(to, s->restore->plans->plans.v[i]);
+	exit(0);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -96,6 +128,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		abort();
 	if (!freopen("/dev/null", "w", stdout))
 		abort();
+	if (getenv("STASIS_FUZZ_PLANS"))
+		save_plans(getenv("STASIS_FUZZ_PLANS"));
 	return 0;
 }
 
