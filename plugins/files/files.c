@@ -61,7 +61,7 @@ static int reg_stage(struct cr_session *s)
 	const char *how = s->core->option(s, "file-validation");
 
 	if (!how || !strcmp(how, "filesize") || !strcmp(how, "buildid") || !strcmp(how, "none"))
-		return 0;
+		return changed_check_option(s);
 	return cr_fail(s, EINVAL, "--file-validation %s: known are filesize, buildid and none", common_quote(s, how));
 }
 
@@ -70,6 +70,12 @@ static int reg_restored(struct cr_session *s)
 {
 	reg_state(s)->restored = 1;
 	return procfiles_restored(s);
+}
+
+static void reg_done(struct cr_session *s, int error)
+{
+	changed_done(s, error);
+	remap_done(s, error);
 }
 
 #define DUMP (1u << CR_MODE_DUMP | 1u << CR_MODE_CHECK)
@@ -91,6 +97,12 @@ static const struct cr_option opt_validation = {
 	.size = sizeof(opt_validation), .name = "file-validation", .kind = CR_OPT_STRING, .modes = 0,
 	.arg = "filesize|buildid|none", .fallback = "filesize",
 	.help = "How to tell at restore that an open file is the one that was dumped.",
+};
+static const struct cr_option opt_changed = {
+	.size = sizeof(opt_changed), .name = "file-changed", .kind = CR_OPT_LIST, .modes = RESTORE | 1u << CR_MODE_CHECK,
+	.arg = "POLICY",
+	.help = "What to do with a file that has another size, or is missing: 'fail', 'truncate' it to what it had, 'append' to what "
+		"it has, 'ignore' the difference; for those whose names match, with PATTERN= before it. May be repeated.",
 };
 static const struct cr_option opt_skip_rwx = {
 	.size = sizeof(opt_skip_rwx), .name = "skip-file-rwx-check", .rpc_field = "skip_file_rwx_check", .kind = CR_OPT_FLAG,
@@ -115,7 +127,7 @@ static const struct cr_file_kind reg_kind = {
 };
 
 static const struct cr_option *const options[] = {
-	&opt_ghost_limit, &opt_fiemap, &opt_link_remap, &opt_validation, &opt_skip_rwx, NULL,
+	&opt_ghost_limit, &opt_fiemap, &opt_link_remap, &opt_validation, &opt_changed, &opt_skip_rwx, NULL,
 };
 static const struct cr_img_type *const images[] = { &reg_img_ghost, &reg_img_remap, NULL };
 static const struct cr_file_kind *const kinds[] = { &reg_kind, NULL };
@@ -131,7 +143,8 @@ static const struct cr_plugin plugin = {
 	.files = kinds,
 	.stage = reg_stage,
 	.restored = reg_restored,
-	.done = remap_done,
+	.resume = changed_resume,
+	.done = reg_done,
 	.caps = (const char *const[]){ "CAP_DAC_OVERRIDE: files that the user of stasis may not open",
 				      "CAP_CHOWN: deleted files of another user",
 				      "CAP_FOWNER: modes of deleted files of another user", NULL },

@@ -10,6 +10,7 @@
  *   remap.c     remap-fpath: which file is a ghost or lives on under a hard link
  *   buildid.c   build ids of ELF files
  *   procfile.c  files of /proc that belong to processes of the tree
+ *   changed.c   files that are not what they were (--file-changed)
  *
  * A file is in one of three states at dump:
  *   REG_HERE   its name leads to it
@@ -72,6 +73,20 @@ struct reg_linked {
 	int fd; /* O_PATH */
 };
 
+/* restore: a file that gets the size that it had */
+struct reg_resize {
+	int fd;
+	uint64_t size;
+	const char *path;
+};
+
+/* restore: a missing file that was made again */
+struct reg_made {
+	const char *path;
+	dev_t dev;
+	ino_t ino;
+};
+
 /* Of the plugin, one a session. */
 struct reg_state {
 	VEC(struct reg_link) links;
@@ -80,6 +95,8 @@ struct reg_state {
 	VEC(struct reg_linked) linked;
 	uint32_t remaps_read, ghosts_made;
 	uint32_t restored; /* 1: all tasks are there; not set by --explain */
+	VEC(struct reg_resize) resizes;
+	VEC(struct reg_made) made;
 };
 
 /* Of a file object, restore. */
@@ -155,6 +172,23 @@ int procfiles_restored(struct cr_session *s);
 int procfile_owner(struct cr_session *s, const char *name, const char **ret_rest);
 /* Refuses what cannot be opened even when all processes exist. 0 or -EOPNOTSUPP. */
 int procfile_check(struct cr_session *s, const struct cr_file_info *info, const char *name);
+
+/* ---- changed.c ---- */
+
+enum reg_policy { REG_FAIL = 0, REG_TRUNCATE, REG_APPEND, REG_IGNORE };
+
+int changed_check_option(struct cr_session *s);
+/* What --file-changed says of the file. */
+enum reg_policy changed_policy(struct cr_session *s, const RegFileEntry *e);
+/* Whether the missing file of e is made again; whether that can be done; does it. 0 or -errno, recorded. */
+int changed_may_create(struct cr_session *s, const RegFileEntry *e);
+int changed_check_create(struct cr_session *s, const RegFileEntry *e);
+int changed_create(struct cr_session *s, const RegFileEntry *e);
+/* Restore: fd is the description of e, in place; its size may not be that of the dump. 0 or -errno, recorded. */
+int changed_apply(struct cr_session *s, const RegFileEntry *e, int fd, const struct stat *st);
+/* Hook resume: sets the sizes. */
+int changed_resume(struct cr_session *s);
+void changed_done(struct cr_session *s, int error);
 
 /* ---- buildid.c ---- */
 

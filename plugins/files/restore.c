@@ -88,10 +88,10 @@ static int validate_mode(struct cr_session *s, const RegFileEntry *e, const stru
 
 static int validate_size(struct cr_session *s, const RegFileEntry *e, const struct stat *st)
 {
-	if (!e->has_size || e->size == (uint64_t)st->st_size)
+	if (!e->has_size || e->size == (uint64_t)st->st_size || changed_policy(s, e) != REG_FAIL)
 		return 0;
 	return cr_fail(s, EINVAL, "%s has %lld bytes and had %llu at the dump: put the old contents back, or use "
-				  "--file-validation none", common_quote(s, e->name), (long long)st->st_size,
+				  "--file-validation none, or --file-changed truncate, append or ignore", common_quote(s, e->name), (long long)st->st_size,
 		       (unsigned long long)e->size);
 }
 
@@ -205,6 +205,8 @@ static int open_checked(struct cr_session *s, const RegFileEntry *e, int pathfd,
 		return cannot_open(s, e, -fd);
 	/* a position in a file of /proc makes the kernel produce what is before it: not while its process is unfinished */
 	err = late ? 0 : set_position(s, e, fd, &st);
+	if (err == 0)
+		err = changed_apply(s, e, fd, &st);
 	if (err == 0 && !(e->flags & O_PATH) && (e->flags & O_ASYNC))
 		err = common_set_flags(s, fd, e->flags);
 	if (err)
@@ -220,13 +222,28 @@ static int not_passed(struct cr_session *s, const RegFileEntry *e)
 		       common_quote(s, e->name), common_quote(s, e->name + (e->name[0] == '/')));
 }
 
+static int open_name(const RegFileEntry *e)
+{
+	int fd = open(e->name, O_PATH | O_CLOEXEC | (e->flags & O_NOFOLLOW));
+
+	return fd < 0 ? -errno : fd;
+}
+
 static int open_by_name(struct cr_session *s, const RegFileEntry *e, int late, int *ret_fd)
 {
-	_cleanup_fd_ int fd = open(e->name, O_PATH | O_CLOEXEC | (e->flags & O_NOFOLLOW));
+	int fd = open_name(e), err;
 
+	if (fd == -ENOENT && changed_may_create(s, e)) {
+		err = changed_create(s, e);
+		if (err)
+			return err;
+		fd = open_name(e);
+	}
 	if (fd < 0)
-		return cannot_open(s, e, errno);
-	return open_checked(s, e, fd, 1, late, ret_fd);
+		return cannot_open(s, e, -fd);
+	err = open_checked(s, e, fd, 1, late, ret_fd);
+	close(fd);
+	return err;
 }
 
 int reg_open_late(struct cr_session *s, struct cr_file *f, int *ret_fd)
@@ -284,9 +301,11 @@ int reg_check_image(struct cr_session *s, struct cr_file *f)
 	kept = remap_check(s, f);
 	if (kept || procfile_owner(s, e->name, &rest))
 		return MIN_OF(kept, 0);
-	fd = open(e->name, O_PATH | O_CLOEXEC | (e->flags & O_NOFOLLOW));
+	fd = open_name(e);
+	if (fd == -ENOENT && changed_may_create(s, e))
+		return changed_check_create(s, e);
 	if (fd < 0)
-		return cannot_open(s, e, errno);
+		return cannot_open(s, e, -fd);
 	if (fstat(fd, &st))
 		return cr_fail(s, errno, "fstat of %s: %s", common_quote(s, e->name), strerror(errno));
 	return validate(s, e, fd, &st);
