@@ -304,8 +304,10 @@ static int put_canonical(int master, int slave, const struct termios2 *t, const 
 		}
 	}
 	n = rest->len ? 0 : MIN_OF(q->input.len, room);
-	add_quoted(&b, t, q->input.p, n);
-	buf_add(rest, q->input.p + n, q->input.len - n);
+	if (q->input.len) { /* else there is no buffer */
+		add_quoted(&b, t, q->input.p, n);
+		buf_add(rest, q->input.p + n, q->input.len - n);
+	}
 	if (!b.len)
 		return 0;
 	if (ioctl(slave, TCSETS2, &w) < 0)
@@ -320,9 +322,9 @@ static int put_raw(int master, int slave, const struct termios2 *t, const struct
 	struct termios2 w = plain_termios(t, false);
 	int ret, n = 0;
 
-	buf_add(rest, q->input.p + b.len, q->input.len - b.len);
 	if (!b.len)
 		return 0;
+	buf_add(rest, q->input.p + b.len, q->input.len - b.len);
 	if (ioctl(slave, TCSETS2, &w) < 0)
 		return -errno;
 	ret = put_master(master, &b, b.len);
