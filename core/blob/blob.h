@@ -49,6 +49,7 @@ enum blob_want {
 #define BLOB_NO_SLOT 0xff
 #define BLOB_STACK (16 * 1024)
 #define BLOB_STAGES 32
+#define BLOB_FIRST_STAGE 1 /* where the root waits until W traces it */
 
 struct blob_op {
 	uint16_t code;

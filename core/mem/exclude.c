@@ -150,6 +150,8 @@ static void settle(span_list *l)
 {
 	size_t n = 0;
 
+	if (l->n < 2)
+		return;
 	qsort(l->v, l->n, sizeof(*l->v), by_start);
 	for (size_t i = 0; i < l->n; i++) {
 		if (n && l->v[i].start <= l->v[n - 1].end)

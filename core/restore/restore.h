@@ -14,7 +14,7 @@
 
 /* Barriers that all plans meet, in this order; E releases one after the other. */
 enum restore_stage {
-	STAGE_BIRTH = 1, /* the root waits until W has adopted it */
+	STAGE_BIRTH = BLOB_FIRST_STAGE, /* the root waits until W has adopted it */
 	STAGE_FORKED,	 /* every task and helper exists, in its session, memory final */
 	STAGE_GROUPS,	 /* group leaders lead */
 	STAGE_JOINED,	 /* everybody is in its group; helpers may go */
@@ -53,6 +53,7 @@ struct restore {
 	VEC(pid_t) exits;		/* tids whose death is part of the plan */
 	size_t nthreads;		/* that will park */
 	pid_t root;			/* the restored root as E sees it */
+	uint64_t *tracer;		/* in the arena: whom the root lets trace it: W */
 };
 
 /*

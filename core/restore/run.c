@@ -391,6 +391,8 @@ int restore_run(struct session *s)
 	if (err == 0)
 		err = warden_arena(s, &s->restore->arena);
 	if (err == 0)
+		__atomic_store_n(s->restore->tracer, warden_pid(s), __ATOMIC_RELEASE);
+	if (err == 0)
 		err = create_root(s);
 	if (err == 0)
 		err = adopt_root(s);

@@ -30,6 +30,8 @@
 
 #define SPARE_TRIES 1000
 
+#define TRACER_SLOT 0 /* nothing else is in a slot so early */
+
 static void barrier(struct session *s, struct plan *p, enum restore_stage stage)
 {
 	plan_barrier(p, stage);
@@ -356,6 +358,21 @@ static bool adopts(struct session *s, const struct task *t)
 	return false;
 }
 
+/*
+ * Where Yama restricts tracing to ancestors (kernel.yama.ptrace_scope 1) W, which is none, has to be allowed by the root. It
+ * inherits nothing of that, and once it is traced it needs it no more.
+ */
+static void plan_root_birth(struct session *s, struct plan *p)
+{
+	const uint64_t later = 0;
+
+	s->restore->tracer = plan_put(p, &later, sizeof(later));
+	plan_op(p, BLOB_LOAD, (uintptr_t)s->restore->tracer, 0, 0)->slot = TRACER_SLOT;
+	plan_sys(p, BLOB_ANY, SYS_prctl, PR_SET_PTRACER, TRACER_SLOT)->slotmask = 1u << 1;
+	barrier(s, p, STAGE_BIRTH);
+	plan_sys(p, BLOB_ANY, SYS_prctl, PR_SET_PTRACER, 0);
+}
+
 static int plan_task(struct session *s, struct task *t)
 {
 	struct plan *p = task_plan(t);
@@ -363,7 +380,7 @@ static int plan_task(struct session *s, struct task *t)
 
 	if (!t->parent) {
 		plan_origin(p->set, "pid %d: birth", task_vpid(t));
-		barrier(s, p, STAGE_BIRTH);
+		plan_root_birth(s, p);
 	}
 	if (t->life != TASK_ZOMBIE) {
 		restore_settle_timers(t);

@@ -16,10 +16,12 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fault.h"
 
+#define ROOT_WAIT_US 5000000
 #define ADOPT_OPTIONS (PTRACE_O_EXITKILL | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACESYSGOOD)
 
 static void wake(uint32_t *word)
@@ -47,18 +49,39 @@ int wd_arena(struct server *sv, int fd, uint64_t base, uint64_t size, uint64_t s
 	return 0;
 }
 
+/* Filters that the tree installs must not stop its own restore; without privilege it has to do with them. */
+static int seize(pid_t root)
+{
+	int err = pt(PTRACE_SEIZE, root, 0, ADOPT_OPTIONS | PTRACE_O_SUSPEND_SECCOMP);
+
+	return err == -EPERM || err == -EINVAL ? pt(PTRACE_SEIZE, root, 0, ADOPT_OPTIONS) : err;
+}
+
+/* Yama may forbid it until the root has come to its first stage, and allowed it. */
+static int seize_root(struct server *sv, pid_t root)
+{
+	uint64_t end = now_us() + ROOT_WAIT_US;
+
+	for (;;) {
+		bool arrived = __atomic_load_n(&sv->shared->arrived[BLOB_FIRST_STAGE], __ATOMIC_ACQUIRE);
+		int err = seize(root);
+
+		if (err != -EPERM || arrived || now_us() > end)
+			return err;
+		nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+	}
+}
+
 int wd_adopt(struct server *sv, pid_t root)
 {
 	int err;
 
 	if (!sv->shared || sv->adopting)
 		return wd_fail(sv, -EINVAL, "the warden has no arena yet, or a root already");
-	/* filters that the tree installs must not stop its own restore; without privilege it has to do with them */
-	err = pt(PTRACE_SEIZE, root, 0, ADOPT_OPTIONS | PTRACE_O_SUSPEND_SECCOMP);
-	if (err == -EPERM || err == -EINVAL)
-		err = pt(PTRACE_SEIZE, root, 0, ADOPT_OPTIONS);
+	err = seize_root(sv, root);
 	if (err)
-		return wd_fail(sv, err, "the new root task (pid %d) cannot be traced: %s", root, strerror(-err));
+		return wd_fail(sv, err, "the new root task (pid %d) cannot be traced: %s%s", root, strerror(-err),
+			       err == -EPERM ? yama_hint() : "");
 	tracee_add(sv, root, root);
 	sv->adopting = true;
 	return 0;

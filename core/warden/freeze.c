@@ -15,11 +15,29 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+const char *yama_hint(void)
+{
+	_cleanup_buf_ struct buf b = { 0 };
+	int scope = read_file(AT_FDCWD, "/proc/sys/kernel/yama/ptrace_scope", &b) == 0 && b.len ? atoi(b.p) : 0;
+
+	switch (scope) {
+	case 1:
+		return " (kernel.yama.ptrace_scope is 1: only ancestors may trace; anybody else needs CAP_SYS_PTRACE: run stasis as "
+		       "root, or set it to 0)";
+	case 2:
+		return " (kernel.yama.ptrace_scope is 2: tracing needs CAP_SYS_PTRACE: run stasis as root, or set it to 0)";
+	case 3:
+		return " (kernel.yama.ptrace_scope is 3: nobody may trace until this machine is booted again)";
+	}
+	return "";
+}
 
 /* What the kernel has looked at, see ptrace(2), as far as it can be seen. */
 static const char *why_not(const struct proc_status *st, pid_t pid)
@@ -36,8 +54,8 @@ static const char *why_not(const struct proc_status *st, pid_t pid)
 		       "CAP_SYS_PTRACE (run stasis as root)";
 	if (st->cap_prm)
 		return "it has capabilities that stasis lacks; that needs CAP_SYS_PTRACE (run stasis as root)";
-	return "a security module does not allow it (kernel.yama.ptrace_scope, for one); CAP_SYS_PTRACE may be needed "
-	       "(run stasis as root)";
+	return *yama_hint() ? "the Yama security module does not allow it" :
+			      "a security module does not allow it; CAP_SYS_PTRACE may be needed (run stasis as root)";
 }
 
 /* Why PTRACE_SEIZE was refused. 1: the thread is ours already; 0: nothing to trace; -errno: recorded. */
@@ -57,7 +75,7 @@ static int explain_refusal(struct server *sv, pid_t pid, pid_t tid, int err)
 		ret = wd_fail(sv, -EBUSY, "pid %d (%s) is traced by pid %d (%s); end that program first", tid, st.comm,
 			      st.tracer, by.comm[0] ? by.comm : "outside this pid namespace");
 	} else {
-		ret = wd_fail(sv, err, "pid %d (%s) must not be traced: %s", tid, st.comm, why_not(&st, pid));
+		ret = wd_fail(sv, err, "pid %d (%s) must not be traced: %s%s", tid, st.comm, why_not(&st, pid), yama_hint());
 	}
 out:
 	proc_status_free(&by);

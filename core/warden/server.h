@@ -312,6 +312,8 @@ int undo_by_plugin(struct plugins *plugins, int fd, const char *text);
 /* ---- restore ---- */
 int wd_arena(struct server *sv, int fd, uint64_t base, uint64_t size, uint64_t shared);
 int wd_adopt(struct server *sv, pid_t root);
+/* EPERM of ptrace(2): " (kernel.yama.ptrace_scope is …)" where that may be why; "" elsewhere. (freeze.c) */
+const char *yama_hint(void);
 int wd_expect(struct server *sv, const pid_t *tids, size_t n);
 int wd_finalize(struct server *sv, uint64_t table, size_t n, bool stop_all);
 int wd_release(struct server *sv);

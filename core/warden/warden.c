@@ -42,6 +42,11 @@ static void forget(struct session *s)
 		s->tree_is = TREE_RUNNING; /* or dead */
 }
 
+pid_t warden_pid(const struct session *s)
+{
+	return s->warden->pid;
+}
+
 static int died(struct session *s)
 {
 	pid_t pid = s->warden->pid;

@@ -25,6 +25,8 @@
 int warden_start(struct session *s);
 /* Cheap look whether W still lives, for loops that wait for something else. 0, or -ECHILD recorded. */
 int warden_check(struct session *s);
+/* W has been started. */
+pid_t warden_pid(const struct session *s);
 
 /* ---- dump ---- */
 
