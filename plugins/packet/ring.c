@@ -182,7 +182,7 @@ int ring_dump(struct cr_session *s, struct cr_file *f, int fd, const PacketSockE
 		return cr_fail(s, errno, "mapping the ring of a packet socket: %s", strerror(errno));
 	r.head = e->rx_ring ? find_head(&v) : 0;
 	if (e->rx_ring && e->version == TPACKET_V3 && !is_full(&v, r.head) && block_at(&v, r.head)->num_pkts)
-		cr_warn(s, "ring of a packet socket: %u frames in the block that the kernel has not given away yet are dropped",
+		cr_lost(s, f, "ring of a packet socket: %u frames in the block that the kernel has not given away yet are dropped",
 			block_at(&v, r.head)->num_pkts);
 	r.len = bytes;
 	err = common_append(s, &packet_img_ring, s->core->file_id(f), &r.base);

@@ -256,7 +256,7 @@ int sender_fill(struct cr_session *s, const struct usk *u, int wfd, int target, 
 			return err;
 	}
 	if (nameless)
-		cr_warn(s, "%zu unread datagrams of the unix socket %s have lost the name of their sender%s", nameless,
+		cr_lost(s, u->f, "%zu unread datagrams of the unix socket %s have lost the name of their sender%s", nameless,
 			unix_name_text(s, u->e->name.data, u->e->name.len),
 			u->e->name.len ? " (keeping it needs CAP_SYS_CHROOT, or its name is another one's now)" : "");
 	return 0;

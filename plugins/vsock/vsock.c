@@ -26,7 +26,6 @@ enum { NEW = 0, LISTENS = 1 };
 
 struct vsock_state {
 	struct sock_extra_image *extra; /* restore */
-	uint32_t dropped;		/* dump */
 };
 
 struct vsock_priv {
@@ -180,8 +179,7 @@ static int vsock_dump(struct cr_session *s, struct cr_file *f, int lfd, const st
 	e.cid = k.name.svm_cid;
 	e.port = k.name.svm_port;
 	if (k.connected) { /* what is left is a new socket */
-		state(s)->dropped++;
-		cr_info(s, "vsock connection %s -> %s is dropped (--vsock-connected close)", addr_text(s, e.cid, e.port),
+		cr_lost(s, f, "vsock connection %s -> %s is dropped (--vsock-connected close)", addr_text(s, e.cid, e.port),
 			addr_text(s, k.peer.svm_cid, k.peer.svm_port));
 		e.cid = VMADDR_CID_ANY;
 		e.port = VMADDR_PORT_ANY;
@@ -189,16 +187,6 @@ static int vsock_dump(struct cr_session *s, struct cr_file *f, int lfd, const st
 	e.fown = &fown;
 	e.opts = &opts;
 	return common_emit_msg(s, f, &e);
-}
-
-static int vsock_summary(struct cr_session *s)
-{
-	uint32_t n = state(s)->dropped;
-
-	if (n)
-		cr_warn(s, "%" PRIu32 " vsock connection%s dropped: the restored program finds a socket without one", n,
-			n == 1 ? " is" : "s are");
-	return 0;
 }
 
 /* ---- restore ---- */
@@ -303,7 +291,7 @@ static const struct cr_file_kind vsock_kind = {
 	.size = sizeof(struct cr_file_kind),
 	.name = "vsock",
 	.fd_type = 16,
-	.field = 100150,
+	.field = 100160,
 	.priv_size = sizeof(struct vsock_priv),
 	.match = vsock_match,
 	.check = vsock_check,
@@ -327,7 +315,6 @@ static const struct cr_plugin vsock_plugin = {
 	.files = vsock_kinds,
 	.images = vsock_images,
 	.prepare = vsock_prepare,
-	.dump_late = vsock_summary,
 	.stage = vsock_stage,
 	.caps = (const char *const[]){ "CAP_NET_BIND_SERVICE: ports below 1024", NULL },
 };
