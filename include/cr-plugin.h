@@ -435,6 +435,12 @@ struct cr_plugin {
 	 * object that lacks one.
 	 */
 	const char *const *caps;
+
+	/*
+	 * Broadcast: the tasks and all of their descriptors are known, unclaimed (file_info() answers); nothing has been
+	 * opened by name yet.  Report with refuse() what would make just that hang.  check: tree running, dump: frozen.
+	 */
+	int (*look)(struct cr_session *s);
 };
 
 /* ---- plans: work that a restored task does itself ---- */

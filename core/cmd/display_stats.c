@@ -4,6 +4,8 @@
 
 #include <inttypes.h>
 
+#include "text.h"
+
 struct line {
 	const char *title;
 	uint64_t value;
@@ -46,6 +48,11 @@ void display_stats(const struct session *s)
 	for (size_t i = 0; i < s->losses.n; i++) {
 		const struct loss *l = &s->losses.v[i];
 
-		printf("  %s: %s%s%s\n", l->plugin, l->object, l->object[0] ? ": " : "", l->text);
+		_cleanup_buf_ struct buf line = { 0 };
+
+		buf_add_visible(&line, l->object);
+		buf_printf(&line, "%s", l->object[0] ? ": " : "");
+		buf_add_visible(&line, l->text);
+		printf("  %s: %s\n", l->plugin, line.p);
 	}
 }

@@ -43,13 +43,23 @@ static int collect_tasks(struct session *s)
 	log_debug("phase: collect");
 	s->phase = "collect";
 	FOR_EACH_TASK(t, s->tree) {
-		if (t->life == TASK_ZOMBIE)
-			continue;
-		err = files_collect_task(s, t);
-		if (err == 0)
-			err = mem_collect(s, t);
+		if (t->life != TASK_ZOMBIE)
+			err = files_collect_slots(s, t);
 		if (err < 0)
 			break;
+	}
+	if (err == 0)
+		err = BROADCAST(s, look);
+	/* a tree that runs does not make anything hang */
+	if (err == -EOPNOTSUPP && s->mode == CR_MODE_CHECK)
+		err = 0;
+	s->phase = "collect";
+	FOR_EACH_TASK(t, s->tree) {
+		if (t->life == TASK_ZOMBIE || err < 0)
+			continue;
+		err = files_collect_links(s, t);
+		if (err == 0)
+			err = mem_collect(s, t);
 	}
 	at_object(s, NULL);
 	if (err == 0)

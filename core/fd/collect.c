@@ -511,20 +511,36 @@ static int collect_slots(struct session *s, struct task *t, int procfd)
 	return err;
 }
 
-int files_collect_task(struct session *s, struct task *t)
+static int open_proc(struct session *s, const struct task *t)
 {
-	_cleanup_fd_ int procfd = -1;
 	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d", task_pid(t));
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? fail(s, errno, "%s: %s", path, strerror(errno)) : fd;
+}
+
+int files_collect_slots(struct session *s, struct task *t)
+{
+	_cleanup_fd_ int procfd = open_proc(s, t);
 	bool fresh;
 	int err = 0;
 
-	snprintf(path, sizeof(path), "/proc/%d", task_pid(t));
-	procfd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (procfd < 0)
-		return fail(s, errno, "%s: %s", path, strerror(errno));
+		return procfd;
 	t->fds = table_of(s, t, &fresh);
 	if (fresh)
 		err = collect_slots(s, t, procfd);
+	at_object(s, NULL);
+	return err;
+}
+
+int files_collect_links(struct session *s, struct task *t)
+{
+	_cleanup_fd_ int procfd = open_proc(s, t);
+	int err = procfd < 0 ? procfd : 0;
+
 	if (err == 0)
 		err = collect_link(s, t, procfd, "cwd", CR_SRC_CWD, O_PATH | O_DIRECTORY, &t->cwd_id);
 	if (err == 0)

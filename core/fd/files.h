@@ -15,8 +15,10 @@
 
 /* ---- dump; E; frozen (dump) or running (check) ---- */
 
-/* Descriptors, cwd, root, exe of t. */
-int files_collect_task(struct session *s, struct task *t);
+/* Descriptors of t; nothing is opened by name. */
+int files_collect_slots(struct session *s, struct task *t);
+/* cwd, root, exe of t. */
+int files_collect_links(struct session *s, struct task *t);
 /* The file behind mapping v of t; fd: E's descriptor of it (from map_files), duplicated when kept. */
 int files_collect_mapping(struct session *s, struct task *t, const struct proc_vma *v, int fd, uint32_t *ret_id);
 /*

@@ -315,14 +315,14 @@ void extras_plan_spare_keys(const struct mem *own, const struct mem *from, struc
 }
 
 /* Names need CONFIG_ANON_VMA_NAME; without it all calls say EINVAL, with it nothing is to be done for no bytes. */
-static bool can_name(void)
+static bool can_name(struct session *s)
 {
 	static int can = -1;
 
 	if (can < 0) {
 		can = prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, 0, 0, NULL) == 0;
 		if (!can)
-			log_warn("memory has names (PR_SET_VMA_ANON_NAME), which this kernel does not know: they are lost");
+			lost(s, "memory has names (PR_SET_VMA_ANON_NAME), which this kernel does not know: they are lost");
 	}
 	return can;
 }
@@ -332,7 +332,7 @@ void extras_plan_name(const struct mem *own, const struct mem *from, uint64_t st
 	const StasisRange *want = range_at(own, start), *had = from ? range_at(from, start) : NULL;
 	const char *name = want ? want->name : NULL, *old = had ? had->name : NULL;
 
-	if ((!name && !old) || (name && old && !strcmp(name, old)) || !can_name())
+	if ((!name && !old) || (name && old && !strcmp(name, old)) || !can_name(p->set->s))
 		return;
 	plan_sys(p, BLOB_ZERO, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, end - start,
 		 name ? (uintptr_t)plan_put(p, name, strlen(name) + 1) : 0);
@@ -351,7 +351,7 @@ void extras_plan_policy(const struct mem *own, const struct mem *from, uint64_t 
 		plan_sys(p, BLOB_ZERO, SYS_mbind, start, end - start, a.mode,
 			 a.max ? (uintptr_t)plan_put(p, a.nodes, sizeof(a.nodes)) : 0, a.max, 0);
 	else
-		log_warn("memory at %#lx: its policy (mbind, mode %#x) is for NUMA nodes that this machine lacks: it is lost", start,
+		lost(p->set->s, "memory at %#lx: its policy (mbind, mode %#x) is for NUMA nodes that this machine lacks: it is lost", start,
 			 a.mode);
 }
 

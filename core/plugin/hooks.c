@@ -143,6 +143,7 @@ static enum hook hook_at(size_t offset)
 		size_t offset;
 		enum hook hook;
 	} table[] = {
+		{ offsetof(struct cr_plugin, look), HOOK_LOOK },
 		{ offsetof(struct cr_plugin, prepare), HOOK_PREPARE },	   { offsetof(struct cr_plugin, check), HOOK_CHECK },
 		{ offsetof(struct cr_plugin, collect), HOOK_COLLECT },	   { offsetof(struct cr_plugin, stage), HOOK_STAGE },
 		{ offsetof(struct cr_plugin, dump_late), HOOK_DUMP_LATE }, { offsetof(struct cr_plugin, opened), HOOK_OPENED },

@@ -33,6 +33,7 @@ static const struct {
 	[HOOK_PROBE] = { "probe", ANY_MODE, ANY_TIME },
 	[HOOK_MATCH] = { "match", DUMP | CHECK, RUNNING | FROZEN },
 	[HOOK_PREPARE] = { "prepare", DUMP | CHECK, RUNNING },
+	[HOOK_LOOK] = { "look", DUMP | CHECK, RUNNING | FROZEN },
 	[HOOK_FILE_CHECK] = { "check of a file", DUMP | CHECK, RUNNING | FROZEN },
 	[HOOK_VMA_CHECK] = { "check of a mapping", DUMP | CHECK, RUNNING | FROZEN },
 	[HOOK_STATE_CHECK] = { "check of a task", DUMP | CHECK, RUNNING | FROZEN },
@@ -69,7 +70,7 @@ static const struct {
 
 /* Which hooks may use a service. */
 static const uint32_t services[SERVICES] = {
-	[SVC_REFUSE] = CHECKS | BIT(HOOK_COLLECT) | DUMPS,
+	[SVC_REFUSE] = BIT(HOOK_LOOK) | CHECKS | BIT(HOOK_COLLECT) | DUMPS,
 	[SVC_IMG_WRITE] = DUMPS,
 	[SVC_IMG_READ] = LOADS | OPENS | BIT(HOOK_RESTORED),
 	[SVC_FILE_MESSAGE] = BIT(HOOK_FILE_DUMP),

@@ -18,6 +18,7 @@ enum hook {
 	HOOK_PROBE,    /* cr_feature.probe */
 	HOOK_MATCH,    /* cr_plugin.match */
 	HOOK_PREPARE,
+	HOOK_LOOK,
 	HOOK_FILE_CHECK,
 	HOOK_VMA_CHECK,
 	HOOK_STATE_CHECK, /* cr_task_state.check */

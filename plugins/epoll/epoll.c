@@ -80,6 +80,8 @@ static int epoll_dump(struct cr_session *s, struct cr_file *f, int lfd, const st
 		list[i] = &tfds[i];
 		err = dump_target(s, f, &ep->watches[i], i);
 	}
+	if (err == 0)
+		err = epoll_busy_dump(s, f, lfd);
 	if (err < 0)
 		return err;
 	common_fown_dump(s, f, &fown);
@@ -173,6 +175,8 @@ static int epoll_wire(struct cr_session *s, struct cr_file *f)
 	const struct epoll *ep = s->core->file_priv(f);
 	int err = epoll_plan(s, f);
 
+	if (err == 0)
+		err = epoll_busy_restore(s, f, s->core->file_fd(f));
 	return err < 0 ? err : common_fown_restore(s, f, &ep->fown);
 }
 
@@ -198,7 +202,7 @@ static const struct cr_file_kind epoll_kind = {
 };
 static const struct cr_file_kind *const epoll_kinds[] = { &epoll_kind, NULL };
 static const struct cr_feature *const epoll_features[] = { &feature_kcmp, NULL };
-static const struct cr_img_type *const epoll_images[] = { &img_targets, NULL };
+static const struct cr_img_type *const epoll_images[] = { &img_targets, &epoll_img_busy, NULL };
 
 static const struct cr_plugin epoll_plugin = {
 	.size = sizeof(struct cr_plugin),

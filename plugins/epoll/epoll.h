@@ -48,4 +48,12 @@ int epoll_plan(struct cr_session *s, struct cr_file *f);
 /* Probe of the feature kcmp_epoll. */
 int epoll_probe_kcmp(struct cr_session *s, uint64_t *ret_value);
 
+/* ---- busy.c ---- */
+
+extern const struct cr_img_type epoll_img_busy;
+/* dump(): parameters of busy polling of f, if it has any, into x-epoll-busy. 0 or -errno recorded. */
+int epoll_busy_dump(struct cr_session *s, struct cr_file *f, int lfd);
+/* wire(): sets those of f on fd. 0 or -errno recorded. */
+int epoll_busy_restore(struct cr_session *s, struct cr_file *f, int fd);
+
 #endif

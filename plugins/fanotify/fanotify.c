@@ -288,6 +288,7 @@ static const struct cr_plugin fanotify_plugin = {
 	.name = "fanotify",
 	.version = "0.1",
 	.summary = "Keeps fanotify groups and their marks.",
+	.look = guard_look,
 	.files = fan_kinds,
 	.images = fan_images,
 	.restored = fan_restored,

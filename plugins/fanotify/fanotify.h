@@ -46,4 +46,9 @@ int mark_find(struct cr_session *s, const struct cr_file_info *info, struct mark
 /* Restore: sets those marks of g that ask for permission events (permission 1), or the others (0). 0 or -errno recorded. */
 int marks_set(struct cr_session *s, int fd, const struct group *g, int permission);
 
+/* ---- guard.c ---- */
+
+/* As cr_plugin.look. */
+int guard_look(struct cr_session *s);
+
 #endif

@@ -188,5 +188,7 @@ int reg_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_f
 		err = ghost_dump(s, f, lfd, &w);
 	if (err == 0 && w.life == REG_LINK)
 		err = remap_link_dump(s, f, lfd, &w, info);
+	if (err == 0)
+		err = asked_dump(s, f, lfd, info);
 	return err ? err : emit(s, f, lfd, &w, info);
 }

@@ -69,7 +69,7 @@ static int reg_stage(struct cr_session *s)
 static int reg_restored(struct cr_session *s)
 {
 	reg_state(s)->restored = 1;
-	return procfiles_restored(s);
+	return procfiles_restored(s) ?: pressure_restored(s);
 }
 
 static void reg_done(struct cr_session *s, int error)
@@ -129,7 +129,7 @@ static const struct cr_file_kind reg_kind = {
 static const struct cr_option *const options[] = {
 	&opt_ghost_limit, &opt_fiemap, &opt_link_remap, &opt_validation, &opt_changed, &opt_skip_rwx, NULL,
 };
-static const struct cr_img_type *const images[] = { &reg_img_ghost, &reg_img_remap, NULL };
+static const struct cr_img_type *const images[] = { &reg_img_ghost, &reg_img_remap, &reg_img_pressure, NULL };
 static const struct cr_file_kind *const kinds[] = { &reg_kind, NULL };
 
 static const struct cr_plugin plugin = {

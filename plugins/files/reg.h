@@ -9,6 +9,7 @@
  *   revive.c    deleted files: created again, opened, removed
  *   remap.c     remap-fpath: which file is a ghost or lives on under a hard link
  *   buildid.c   build ids of ELF files
+ *   pressure.c  what was asked for on a descriptor: triggers of pressure files, notes about directories
  *   procfile.c  files of /proc that belong to processes of the tree
  *   changed.c   files that are not what they were (--file-changed)
  *
@@ -189,6 +190,14 @@ int changed_apply(struct cr_session *s, const RegFileEntry *e, int fd, const str
 /* Hook resume: sets the sizes. */
 int changed_resume(struct cr_session *s);
 void changed_done(struct cr_session *s, int error);
+
+/* ---- pressure.c ---- */
+
+extern const struct cr_img_type reg_img_pressure;
+/* dump(): what the program has asked for on its descriptor; what cannot be read is lost. 0 or -errno recorded. */
+int asked_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info);
+/* restored(): triggers in place of those that could not be read. 0 or -errno recorded. */
+int pressure_restored(struct cr_session *s);
 
 /* ---- buildid.c ---- */
 

@@ -173,6 +173,14 @@ static int check_dgram(struct cr_session *s, const struct sk_fact *k)
 			 "it is connected to %s, a socket of a process outside the tree", name);
 }
 
+int unix_reconnects(struct cr_session *s, struct cr_file *f, const struct sk_fact *k)
+{
+	const struct sk_fact *other = k->peer ? diag_find(s, k->peer) : NULL;
+
+	return CR_HAS(s->core, file_policy) && s->core->file_policy(s, f) == CR_POLICY_RECONNECT && other && other->name_len &&
+	       (!other->name[0] || other->name[0] == '/') && !unix_file_of(s, k->peer);
+}
+
 int unix_check(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info)
 {
 	const struct sk_fact *k;
@@ -189,6 +197,8 @@ int unix_check(struct cr_session *s, struct cr_file *f, int lfd, const struct cr
 			return 0; /* the tree runs: it may be gone */
 		return cr_refuse(s, NULL, "the kernel does not list the socket: it belongs to another network namespace");
 	}
+	if (unix_reconnects(s, f, k))
+		return 0;
 	if (info->sock_type == SOCK_DGRAM)
 		return check_dgram(s, k);
 	if (k->state == SK_LISTEN)

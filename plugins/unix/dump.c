@@ -152,9 +152,12 @@ static int dump_peer_name(struct cr_session *s, struct cr_file *f, const struct 
 	const struct sk_fact *other = diag_find(s, k->peer);
 	UnixPeerEntry e = UNIX_PEER_ENTRY__INIT;
 
-	if (k->type != SOCK_DGRAM || !other || !other->name_len || unix_file_of(s, k->peer) ||
-	    !s->core->option_flag(s, "ext-unix-sk"))
+	if (!unix_reconnects(s, f, k) && (k->type != SOCK_DGRAM || !other || !other->name_len || unix_file_of(s, k->peer) ||
+					  !s->core->option_flag(s, "ext-unix-sk")))
 		return 0;
+	if (k->type != SOCK_DGRAM)
+		cr_lost(s, f, "its connection to %s, with what was on its way: restore makes a new one",
+			unix_name_text(s, other->name, other->name_len));
 	e.id = s->core->file_id(f);
 	e.name.data = (uint8_t *)other->name;
 	e.name.len = other->name_len;
@@ -189,7 +192,8 @@ static uint32_t peer_of(struct cr_session *s, const struct sk_fact *k)
 
 static int dump_parts(struct cr_session *s, struct cr_file *f, int lfd, const struct sk_fact *k, struct cr_task *t)
 {
-	int err = queue_dump(s, f, lfd, k, t);
+	/* of an old connection: nothing that a new one should begin with */
+	int err = k->type != SOCK_DGRAM && unix_reconnects(s, f, k) ? 0 : queue_dump(s, f, lfd, k, t);
 
 	if (!err)
 		err = dump_extra(s, f, lfd, k->type);

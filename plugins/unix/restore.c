@@ -172,6 +172,8 @@ static int link_stream(struct cr_session *s, struct usk *x)
 {
 	struct usk *y = unix_find(s, x->e->peer);
 
+	if (!y && x->e->state == SK_ESTABLISHED)
+		x->connect = outside_peer(s, x) != NULL;
 	if (!y || x->e->state != SK_ESTABLISHED || (y->e->uflags & SK_EXTERN))
 		return 0;
 	if (y->e->state == SK_LISTEN && y->e->type == x->e->type) {

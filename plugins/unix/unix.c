@@ -71,6 +71,7 @@ static const struct cr_file_kind unix_kind = {
 	.wire = unix_wire,
 	.inherit_key = unix_key,
 	.check_image = unix_check_image,
+	.policies = 1u << CR_POLICY_RESTORE | 1u << CR_POLICY_RECONNECT,
 };
 static const struct cr_file_kind *const unix_kinds[] = { &unix_kind, NULL };
 static const struct cr_option *const unix_options[] = { &option_external, &option_peer, NULL };

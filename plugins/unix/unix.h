@@ -152,6 +152,8 @@ struct cr_file *unix_file_of(struct cr_session *s, uint32_t ino);
 int check_prepare(struct cr_session *s);
 /* dump_late(): says how many peers outside were given up. */
 int check_summary(struct cr_session *s);
+/* Dump: its peer is outside of the tree, and --policy says that it is to connect to the same name again. */
+int unix_reconnects(struct cr_session *s, struct cr_file *f, const struct sk_fact *k);
 int unix_check(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info);
 
 /* ---- dump.c ---- */
