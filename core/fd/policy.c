@@ -168,9 +168,14 @@ static int check_rule(struct session *s, const struct rule *r)
 	bool known = false;
 	int err = 0;
 
+	if (r->by_number && !is_general(r->action))
+		return 0; /* its kind is known when it is met */
+	if (!strcmp(r->kind, "all") && r->action == CR_POLICY_RECONNECT)
+		return fail(s, EINVAL, "--policy %s: only some kinds can reconnect: name them ('stasis plugins')", r->text);
+	if (!strcmp(r->kind, "all") && r->action == CR_POLICY_RESTORE)
+		return 0;
 	if (!strcmp(r->kind, "unknown") || r->by_number || !strcmp(r->kind, "all"))
-		return r->action == CR_POLICY_RECONNECT && r->by_number ? 0 :
-		       r->action == CR_POLICY_RESTORE && strcmp(r->kind, "unknown") ? 0 : check_action(s, r, NULL);
+		return check_action(s, r, NULL);
 	for (size_t i = 0; (p = plugins_nth(s->plugins, i)) && err == 0; i++)
 		for (size_t k = 0; p->def->files && p->def->files[k] && err == 0; k++) {
 			if (strcmp(p->def->files[k]->name, r->kind) && strcmp(p->name, r->kind))
@@ -336,7 +341,8 @@ static int decide(struct session *s, struct file *f, const struct rule *r)
 	if (!is_general(r->action) && f->kind && !does_itself(f->kind, r->action)) {
 		if (r->action == CR_POLICY_RESTORE)
 			return 0; /* its own check says why not */
-		return fail(s, EINVAL, "--policy %s: files of kind %s cannot %s", r->text, f->kind->name, action_names[r->action]);
+		return fail(s, EINVAL, "--policy %s: files of kind %s cannot %s", r->text, f->kind->name,
+			    action_names[r->action]);
 	}
 	f->policy = r->action;
 	return 0;

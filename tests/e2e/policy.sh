@@ -53,6 +53,7 @@ start
 refused 'no loaded plugin has files of kind evntfd' --policy evntfd=close
 refused 'expected RESOURCE=ACTION' --policy eventfd=drop
 refused 'cannot reconnect, only restore|fail|close|external' --policy eventfd=reconnect
+refused 'only some kinds can reconnect' --policy all=reconnect
 refused 'expected fd[PID:NUMBER]' --policy 'fd[7]=close'
 refused 'load the plugin closed' --policy eventfd=close --no-plugin closed
 # fail; the last of equals counts, single objects before kinds
