@@ -63,7 +63,9 @@ static int locate(struct cr_session *s, int lfd, const struct cr_file_info *info
 	if (lfd >= 0 && fstat(lfd, &w.st))
 		return cr_fail(s, errno, "fstat: %s", strerror(errno));
 	w.name = name;
-	if (!leads_to(name, &w.st)) {
+	if (!leads_to(name, &w.st) && deadfile_is(s, info, name)) {
+		w.life = REG_DEAD;
+	} else if (!leads_to(name, &w.st)) {
 		if (name[0] != '/' || len <= cut || strcmp(name + len - cut, DELETED))
 			return lost(s, info);
 		name[len - cut] = 0;
@@ -72,10 +74,10 @@ static int locate(struct cr_session *s, int lfd, const struct cr_file_info *info
 	}
 	if (w.life == REG_HERE && nfs_renamed(info, name))
 		w.life = REG_LINK;
-	if (w.life != REG_HERE && is_kernel_fs(info->fs_magic))
+	if (w.life != REG_HERE && w.life != REG_DEAD && is_kernel_fs(info->fs_magic))
 		return cr_refuse(s, NULL, "%s is gone, and belongs to a file system of the kernel: nobody can "
 					  "create it again", common_quote(s, name));
-	if (info->fs_magic == PROC_SUPER_MAGIC && procfile_check(s, info, name) < 0)
+	if (w.life == REG_HERE && info->fs_magic == PROC_SUPER_MAGIC && procfile_check(s, info, name) < 0)
 		return -EOPNOTSUPP;
 	*ret = w;
 	return 0;
@@ -186,6 +188,9 @@ int reg_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_f
 
 	if (err == 0 && w.life == REG_GHOST)
 		err = ghost_dump(s, f, lfd, &w);
+	if (err == 0 && w.life == REG_DEAD)
+		err = remap_append(s, s->core->file_id(f), procfile_pid(s, w.name, &(const char *){ NULL }),
+				   REMAP_TYPE__PROCFS);
 	if (err == 0 && w.life == REG_LINK)
 		err = remap_link_dump(s, f, lfd, &w, info);
 	if (err == 0)

@@ -13,7 +13,7 @@
 
 #define PROC_ROOT_INODE 1
 
-int procfile_owner(struct cr_session *s, const char *name, const char **ret_rest)
+pid_t procfile_pid(struct cr_session *s, const char *name, const char **ret_rest)
 {
 	char *path = common_strdup(s, name), *end;
 	struct stat st;
@@ -25,11 +25,18 @@ int procfile_owner(struct cr_session *s, const char *name, const char **ret_rest
 		if (lstat(path, &st) == 0 && st.st_ino == PROC_ROOT_INODE) {
 			pid = strtol(p + 1, &end, 10);
 			*ret_rest = *end == '/' ? end + 1 : "";
-			return pid > 0 && (!*end || *end == '/') && s->core->task_by_vpid(s, pid) ? pid : 0;
+			return pid > 0 && (!*end || *end == '/') ? pid : 0;
 		}
 		*p = '/';
 	}
 	return 0;
+}
+
+int procfile_owner(struct cr_session *s, const char *name, const char **ret_rest)
+{
+	pid_t pid = procfile_pid(s, name, ret_rest);
+
+	return pid && s->core->task_by_vpid(s, pid) ? pid : 0;
 }
 
 int procfile_check(struct cr_session *s, const struct cr_file_info *info, const char *name)

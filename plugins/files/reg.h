@@ -10,12 +10,14 @@
  *   remap.c     remap-fpath: which file is a ghost or lives on under a hard link
  *   buildid.c   build ids of ELF files
  *   pressure.c  what was asked for on a descriptor: triggers of pressure files, notes about directories
+ *   deadfile.c  files of /proc that show a process that has ended
  *   procfile.c  files of /proc that belong to processes of the tree
  *   changed.c   files that are not what they were (--file-changed)
  *
- * A file is in one of three states at dump:
+ * A file is in one of four states at dump:
  *   REG_HERE   its name leads to it
  *   REG_GHOST  it has no name any more: its inode goes into ghost-file-<id>.img
+ *   REG_DEAD   it shows a process that has ended (/proc/PID): another one stands in for that
  *   REG_LINK   its name is gone, others are left: a hard link is made beside the
  *              old name (--link-remap), and restore opens that
  */
@@ -36,7 +38,7 @@
 /* Device number in the kernel's own layout, as images have st_dev; not the one of stat(2). */
 #define REG_KERNEL_DEV(dev) ((uint32_t)major(dev) << 20 | minor(dev))
 
-enum reg_life { REG_HERE = 1, REG_GHOST, REG_LINK };
+enum reg_life { REG_HERE = 1, REG_GHOST, REG_LINK, REG_DEAD };
 
 /* Where a file is found at dump. */
 struct reg_where {
@@ -132,7 +134,8 @@ int remap_link_dump(struct cr_session *s, struct cr_file *f, int lfd, const stru
 int remap_is_link(struct cr_session *s, struct cr_file *f);
 /*
  * Restore: *ret_fd is an O_PATH descriptor of the deleted or linked inode behind f, which
- * the plugin keeps; *ret_type the kind of remap.  1; 0 when f has none; -errno.
+ * the plugin keeps (-1 of a dead process: REMAP_TYPE__PROCFS); *ret_type the kind of remap.  1; 0 when f has
+ * none; -errno.
  */
 int remap_find(struct cr_session *s, struct cr_file *f, int *ret_fd, RemapType *ret_type);
 /* As remap_find(), without an effect: 1 when what f needs is there. */
@@ -169,10 +172,21 @@ int procfiles_restored(struct cr_session *s);
 
 /* ---- procfile.c ---- */
 
+/* Process whose file in /proc name is, with *ret_rest what is behind its number; 0: none. */
+pid_t procfile_pid(struct cr_session *s, const char *name, const char **ret_rest);
 /* Process of the tree whose file in /proc name is, with *ret_rest what is behind its number; 0: none. */
 int procfile_owner(struct cr_session *s, const char *name, const char **ret_rest);
 /* Refuses what cannot be opened even when all processes exist. 0 or -EOPNOTSUPP. */
 int procfile_check(struct cr_session *s, const struct cr_file_info *info, const char *name);
+
+/* ---- deadfile.c ---- */
+
+/* Dump: does name, which leads elsewhere, say that the file shows a process that has ended?  Takes " (deleted)" away then. */
+int deadfile_is(struct cr_session *s, const struct cr_file_info *info, char *name);
+/* Opens e by the name path. 0 or -errno, recorded. */
+typedef int deadfile_opener(struct cr_session *s, const RegFileEntry *e, const char *path, int *ret_fd);
+/* Restore: opens the file of a process that has ended as long as another one stands in for it. 0 or -errno, recorded. */
+int deadfile_open(struct cr_session *s, const RegFileEntry *e, deadfile_opener *open_path, int *ret_fd);
 
 /* ---- changed.c ---- */
 

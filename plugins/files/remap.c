@@ -147,8 +147,13 @@ static int read_remaps(struct cr_session *s)
 			m.type = REMAP_TYPE__GHOST;
 		if (m.type == REMAP_TYPE__GHOST)
 			m.target &= ~OLD_GHOST_BIT;
-		*vec_push(&st->remaps) = m;
+		if (m.type != REMAP_TYPE__GHOST && m.type != REMAP_TYPE__LINKED && m.type != REMAP_TYPE__PROCFS)
+			ret = cr_fail(s, EPROTO, "remap-fpath.img: file %u has the unknown type %d", m.orig_id, m.type);
+		else
+			*vec_push(&st->remaps) = m;
 		common_free_msg(e);
+		if (ret < 0)
+			break;
 	}
 	s->core->img_close(r);
 	return ret;
@@ -232,12 +237,6 @@ static int find_ghost(struct cr_session *s, uint32_t id, int *ret_fd)
 	return *ret_fd < 0 ? cr_fail(s, EPROTO, "deleted file %#x is not in the images", id) : 0;
 }
 
-static int unusable(struct cr_session *s, struct cr_file *f)
-{
-	return cr_fail(s, EOPNOTSUPP, "%s belonged to a process that was gone at the dump: it cannot be opened",
-		       common_quote(s, reg_entry(s, f)->name));
-}
-
 int remap_check(struct cr_session *s, struct cr_file *f)
 {
 	struct reg_state *st = reg_state(s);
@@ -251,10 +250,8 @@ int remap_check(struct cr_session *s, struct cr_file *f)
 
 		if (m->orig_id != id)
 			continue;
-		if (m->type == REMAP_TYPE__GHOST)
-			return 1;
 		if (m->type != REMAP_TYPE__LINKED)
-			return unusable(s, f);
+			return 1;
 		e = link_entry(s, m->target);
 		fd = e ? open_link(s, e, reg_entry(s, f)->name) : -EPROTO;
 		return fd < 0 ? fd : 1;
@@ -279,7 +276,7 @@ int remap_find(struct cr_session *s, struct cr_file *f, int *ret_fd, RemapType *
 		else if (m->type == REMAP_TYPE__LINKED)
 			err = find_linked(s, m->target, reg_entry(s, f)->name, ret_fd);
 		else
-			err = unusable(s, f);
+			*ret_fd = -1;
 		return err ? err : 1;
 	}
 	return err;

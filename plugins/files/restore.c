@@ -269,6 +269,14 @@ int procfiles_restored(struct cr_session *s)
 	return err;
 }
 
+/* For deadfile_open(): by the name of a process that stands in. */
+static int open_stand_in(struct cr_session *s, const RegFileEntry *e, const char *path, int *ret_fd)
+{
+	_cleanup_fd_ int fd = open(path, O_PATH | O_CLOEXEC | (e->flags & O_NOFOLLOW));
+
+	return fd < 0 ? cannot_open(s, e, errno) : open_checked(s, e, fd, 0, 0, ret_fd);
+}
+
 int reg_open(struct cr_session *s, struct cr_file *f, int *ret_fd)
 {
 	struct reg_priv *p = s->core->file_priv(f);
@@ -282,6 +290,8 @@ int reg_open(struct cr_session *s, struct cr_file *f, int *ret_fd)
 	remapped = remap_find(s, f, &pathfd, &type);
 	if (remapped < 0)
 		return remapped;
+	if (remapped && type == REMAP_TYPE__PROCFS)
+		return deadfile_open(s, e, open_stand_in, ret_fd);
 	if (remapped)
 		return open_checked(s, e, pathfd, 0, 0, ret_fd);
 	return procfile_owner(s, e->name, &rest) ? CR_LATE : open_by_name(s, e, 0, ret_fd);
