@@ -14,6 +14,7 @@
 
 const struct cr_img_type reg_img_ghost = { sizeof(reg_img_ghost), "ghost-file", 0x52583605, CR_IMG_HEX_ID };
 const struct cr_img_type reg_img_remap = { sizeof(reg_img_remap), "remap-fpath", 0x59133954, 0 };
+const struct cr_img_type reg_img_more = { sizeof(reg_img_more), "x-files-ghost", 0x58464748, 0 };
 
 struct reg_state *reg_state(struct cr_session *s)
 {
@@ -129,7 +130,7 @@ static const struct cr_file_kind reg_kind = {
 static const struct cr_option *const options[] = {
 	&opt_ghost_limit, &opt_fiemap, &opt_link_remap, &opt_validation, &opt_changed, &opt_skip_rwx, NULL,
 };
-static const struct cr_img_type *const images[] = { &reg_img_ghost, &reg_img_remap, &reg_img_pressure, NULL };
+static const struct cr_img_type *const images[] = { &reg_img_ghost, &reg_img_remap, &reg_img_more, &reg_img_pressure, NULL };
 static const struct cr_file_kind *const kinds[] = { &reg_kind, NULL };
 
 static const struct cr_plugin plugin = {

@@ -185,5 +185,7 @@ int ghost_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct re
 
 	if (is_new)
 		err = dump_inode(s, id, lfd, &w->st);
+	if (is_new && err == 0)
+		err = ghost_more_dump(s, id, lfd, &w->st);
 	return err ? err : remap_append(s, s->core->file_id(f), id, REMAP_TYPE__GHOST);
 }

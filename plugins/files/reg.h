@@ -7,6 +7,7 @@
  *   restore.c   opening and validating
  *   ghost.c     deleted files: their contents into images
  *   revive.c    deleted files: created again, opened, removed
+ *   ghostmore.c deleted files: extended attributes, nanoseconds
  *   remap.c     remap-fpath: which file is a ghost or lives on under a hard link
  *   buildid.c   build ids of ELF files
  *   pressure.c  what was asked for on a descriptor: triggers of pressure files, notes about directories
@@ -96,6 +97,7 @@ struct reg_state {
 	VEC(struct reg_remap) remaps;
 	VEC(struct reg_ghost) ghosts;
 	VEC(struct reg_linked) linked;
+	VEC(void *) more; /* restore: GhostMoreEntry */
 	uint32_t remaps_read, ghosts_made;
 	uint32_t restored; /* 1: all tasks are there; not set by --explain */
 	VEC(struct reg_resize) resizes;
@@ -109,7 +111,7 @@ struct reg_priv {
 
 struct reg_state *reg_state(struct cr_session *s);
 
-extern const struct cr_img_type reg_img_ghost, reg_img_remap;
+extern const struct cr_img_type reg_img_ghost, reg_img_remap, reg_img_more;
 
 /* ---- dump.c ---- */
 
@@ -123,6 +125,15 @@ int reg_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_f
 int ghost_check(struct cr_session *s, int lfd, const struct reg_where *w);
 /* Writes the inode once (ghost-file-<id>.img) and says in remap-fpath.img that f is it. 0 or -errno. */
 int ghost_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct reg_where *w);
+
+/* ---- ghostmore.c ---- */
+
+/* Writes what ghost_file_entry has no room for, of the inode behind lfd. 0 or -errno. */
+int ghost_more_dump(struct cr_session *s, uint32_t id, int lfd, const struct stat *st);
+int ghost_more_read(struct cr_session *s, struct reg_state *st);
+void ghost_more_free(struct reg_state *st);
+/* Sets the extended attributes of ghost id, which path leads to (warns where that is not possible), and fills in times. */
+void ghost_more_apply(struct cr_session *s, uint32_t id, const char *path, struct timespec times[2]);
 
 /* ---- remap.c ---- */
 

@@ -304,6 +304,7 @@ void remap_done(struct cr_session *s, int error)
 	}
 	for (size_t i = 0; i < st->ghosts.n; i++)
 		cleanup_fd(&st->ghosts.v[i].fd);
+	ghost_more_free(st);
 	vec_free(&st->linked);
 	vec_free(&st->ghosts);
 	vec_free(&st->remaps);

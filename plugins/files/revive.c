@@ -160,9 +160,11 @@ static int fill_file(struct cr_session *s, struct cr_reader *r, int pathfd, cons
 	return left ? s->core->img_extra_fd(r, fd, 0, left) : 0;
 }
 
-/* Owner, mode and times of an inode that is open as fd. */
-static int set_attributes(struct cr_session *s, int fd, const GhostFileEntry *e)
+/* Owner, mode, extended attributes and times of g's inode. */
+static int set_attributes(struct cr_session *s, const struct reg_ghost *g)
 {
+	const GhostFileEntry *e = g->e;
+	int fd = g->fd;
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_OMIT } };
 	char self[32];
 
@@ -177,6 +179,7 @@ static int set_attributes(struct cr_session *s, int fd, const GhostFileEntry *e)
 	if (!S_ISLNK(e->mode) && chmod(self, e->mode & 07777))
 		return cr_fail(s, errno, "setting mode %o of a file that is made again (needs CAP_FOWNER): %s", e->mode & 07777,
 			       strerror(errno));
+	ghost_more_apply(s, g->id, self, times);
 	/* a descriptor of the link itself needs AT_EMPTY_PATH, Linux 5.8 */
 	if (S_ISLNK(e->mode) ? utimensat(fd, "", times, AT_EMPTY_PATH) : utimensat(AT_FDCWD, self, times, 0))
 		cr_lost(s, NULL, "setting the times of a file that is made again: %s", strerror(errno));
@@ -253,7 +256,7 @@ static int revive(struct cr_session *s, struct reg_ghost *g, struct cr_reader *r
 		err = fill_file(s, r, g->fd, g->e);
 	/* a directory's times change as long as others come and go in it */
 	if (err == 0 && !S_ISDIR(g->e->mode))
-		err = set_attributes(s, g->fd, g->e);
+		err = set_attributes(s, g);
 	return err;
 }
 
@@ -318,6 +321,8 @@ int ghosts_revive(struct cr_session *s)
 	st->ghosts_made = 1;
 	list_ghosts(s, st);
 	if (st->ghosts.n)
+		err = ghost_more_read(s, st);
+	if (st->ghosts.n)
 		qsort(st->ghosts.v, st->ghosts.n, sizeof(*st->ghosts.v), by_name);
 	for (size_t i = 0; i < st->ghosts.n && err == 0; i++)
 		err = read_and_revive(s, &st->ghosts.v[i], &made);
@@ -326,7 +331,7 @@ int ghosts_revive(struct cr_session *s)
 		struct reg_ghost *g = &st->ghosts.v[i];
 
 		if (err == 0 && S_ISDIR(g->e->mode))
-			err = set_attributes(s, g->fd, g->e);
+			err = set_attributes(s, g);
 		common_free_msg(g->e);
 		g->e = NULL;
 	}
