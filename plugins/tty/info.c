@@ -248,6 +248,7 @@ static int master_dump(struct cr_session *s, const struct tty_end *e)
 	m.tty_id = e->id;
 	m.has_pts_dev = 1;
 	m.pts_dev = e->pts_dev;
+	m.ptmx = (char *)e->ptmx;
 	m.has_slave_used = 1;
 	m.slave_used = slave_used(tty_plugin(s), e);
 	if (m.slave_used) {

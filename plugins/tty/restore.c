@@ -23,6 +23,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define PTMX "/dev/ptmx"
+
 /* ---- load ---- */
 
 static bool readable(const TtyFileEntry *e)
@@ -89,12 +91,12 @@ static uint32_t open_flags(const struct tty_file *tf)
 	return (tf->e->flags & ~(uint32_t)COMMON_OPEN_ONCE) | O_NOCTTY | O_CLOEXEC;
 }
 
-/* A new pseudo-terminal, unlocked.  Descriptor of the master or -errno. */
-static int master_new(uint32_t flags, uint32_t *ret_index)
+/* A new pseudo-terminal of the device ptmx, unlocked.  Descriptor of the master or -errno. */
+static int master_new(const char *ptmx, uint32_t flags, uint32_t *ret_index)
 {
 	int fd, off = 0, err;
 
-	fd = open("/dev/ptmx", flags);
+	fd = open(ptmx, flags);
 	if (fd < 0)
 		return -errno;
 	if (ioctl(fd, TIOCGPTN, ret_index) == 0 && ioctl(fd, TIOCSPTLCK, &off) == 0)
@@ -116,12 +118,13 @@ static int number_taken(struct cr_session *s, const struct term *t)
  */
 static int master_open(struct cr_session *s, const struct term *t, uint32_t flags, int *ret_fd)
 {
+	const char *ptmx = t->master->state && t->master->state->ptmx ? t->master->state->ptmx : PTMX;
 	VEC(int) held = { 0 };
 	uint32_t index = 0;
 	int fd, ret = 0;
 
 	for (;;) {
-		fd = master_new(flags, &index);
+		fd = master_new(ptmx, flags, &index);
 		if (fd < 0 || index >= t->index)
 			break;
 		*vec_push(&held) = fd;
@@ -130,7 +133,8 @@ static int master_open(struct cr_session *s, const struct term *t, uint32_t flag
 		close(fd);
 		ret = number_taken(s, t);
 	} else if (fd < 0) {
-		ret = cr_fail(s, -fd, "cannot create pseudo-terminal %u: is devpts mounted on /dev/pts?", t->index);
+		ret = cr_fail(s, -fd, "cannot create pseudo-terminal %u with %s: is its devpts mounted?", t->index,
+			      common_quote(s, ptmx));
 	} else {
 		*ret_fd = fd;
 	}
@@ -146,7 +150,7 @@ static int hung_open(struct cr_session *s, uint32_t flags, int *ret_fd)
 	uint32_t index;
 	int master, fd, err;
 
-	master = master_new(O_RDWR | O_NOCTTY | O_CLOEXEC, &index);
+	master = master_new(PTMX, O_RDWR | O_NOCTTY | O_CLOEXEC, &index);
 	if (master < 0)
 		return cr_fail(s, -master, "cannot create a pseudo-terminal: is devpts mounted on /dev/pts?");
 	fd = ioctl(master, TIOCGPTPEER, flags);

@@ -117,6 +117,16 @@ static uint64_t master_pts_dev(struct cr_session *s, const struct cr_file_info *
 	return stat("/dev/pts", &st) == 0 ? st.st_dev : 0;
 }
 
+/* The name by which another master of the same devpts instance can be had, where /dev/ptmx does not lead to it. */
+static const char *other_ptmx(struct cr_session *s, const struct cr_file_info *info, uint64_t pts_dev)
+{
+	struct stat st;
+
+	if (!info->link || info->link[0] != '/' || (stat("/dev/pts", &st) == 0 && st.st_dev == pts_dev))
+		return NULL;
+	return common_strdup(s, info->link);
+}
+
 /* Fills what *e says about the description; fd may be -1. */
 static void describe(struct cr_session *s, const struct cr_file_info *info, int fd, struct tty_end *e)
 {
@@ -136,6 +146,7 @@ static void describe(struct cr_session *s, const struct cr_file_info *info, int 
 	if (e->kind == TTY_MASTER) {
 		master_index(info, &e->index);
 		e->pts_dev = master_pts_dev(s, info);
+		e->ptmx = other_ptmx(s, info, e->pts_dev);
 		e->real_rdev = makedev(136, e->index);
 	} else if (e->kind == TTY_CURRENT) {
 		e->pts_dev = 0;

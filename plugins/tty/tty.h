@@ -74,6 +74,7 @@ struct tty_end {
 	uint32_t index; /* of the pseudo-terminal */
 	uint64_t pts_dev; /* st_dev of its devpts instance */
 	uint64_t real_rdev; /* of the slave that it is or belongs to */
+	const char *ptmx; /* name of a master's device, of another instance than that on /dev/pts; else NULL */
 	bool hung, external;
 	struct stat st; /* of the descriptor */
 	int fd;		/* duplicate, kept until done() */
