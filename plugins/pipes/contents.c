@@ -168,6 +168,24 @@ static int read_packets(struct cr_session *s, int rfd, struct fds *copy, struct 
 	return err < 0 ? cr_fail(s, -err, "reading the packets of the pipe: %s", strerror(-err)) : 0;
 }
 
+/*
+ * A private pipe that has room for all buffers of one with that capacity and contents, and for one more.  No larger than
+ * that: a user who has many pipes gets small ones and may not make them larger.
+ */
+static int make_copy(struct cr_session *s, struct fds *ret, uint32_t size, size_t avail)
+{
+	uint32_t need = avail < size / PAGE_BYTES ? (avail + 1) * PAGE_BYTES : size;
+	int p[2], has, err = 0;
+
+	if (pipe2(p, O_CLOEXEC | O_NONBLOCK))
+		return cr_fail(s, errno, "pipe2: %s", strerror(errno));
+	has = fcntl(p[1], F_GETPIPE_SZ);
+	if (has < 0 || (uint32_t)has < need)
+		err = pipe_set_size(s, p[1], need);
+	*ret = (struct fds){ p[0], p[1] };
+	return err;
+}
+
 /* rfd: open for reading; size: its capacity; avail: bytes in it. */
 static int read_contents(struct cr_session *s, int rfd, uint32_t size, size_t avail, struct contents *c)
 {
@@ -175,7 +193,7 @@ static int read_contents(struct cr_session *s, int rfd, uint32_t size, size_t av
 	size_t len;
 	int now, err;
 
-	err = make_pipe(s, &copy, size);
+	err = make_copy(s, &copy, size, avail);
 	if (!err)
 		err = clone_pipe(s, rfd, &copy, &len);
 	if (err < 0)

@@ -19,6 +19,7 @@
 #include "pipe-data.pb-c.h"
 #include "pipe-packets.pb-c.h"
 
+#define USUAL_BYTES 65536 /* of a new pipe: 16 pages */
 #define KERNEL_LARGEFILE 0100000 /* O_LARGEFILE is 0 in libc where it goes without saying */
 
 /* ---- images ---- */
@@ -170,10 +171,27 @@ static int write_segments(int fd, const struct pipe *p)
 	return err;
 }
 
+/*
+ * A user who has many pipes gets smaller ones than usual (fs.pipe-user-pages-soft), and may not make them larger.
+ * The program never asked for the usual size: it is warned about, as long as the contents fit.
+ */
+static int set_size(struct cr_session *s, const struct pipe *p, int wfd)
+{
+	int now = fcntl(wfd, F_GETPIPE_SZ);
+
+	if (!p->size || now == (int)p->size)
+		return 0;
+	if (p->size != USUAL_BYTES || now > (int)p->size || fcntl(wfd, F_SETPIPE_SZ, p->size) >= 0 || errno != EPERM)
+		return pipe_set_size(s, wfd, p->size);
+	cr_warn(s, "pipe %u is %d bytes large now and was %u: this user has too many pipes (fs.pipe-user-pages-soft)", p->id,
+		now, p->size);
+	return 0;
+}
+
 /* wfd: a description for writing that nobody else uses yet. */
 static int fill(struct cr_session *s, const struct pipe *p, int wfd)
 {
-	int err = p->size ? pipe_set_size(s, wfd, p->size) : 0;
+	int err = set_size(s, p, wfd);
 
 	if (err < 0 || !p->bytes)
 		return err;
