@@ -72,14 +72,19 @@ static void free_messages(struct session *s)
 	free(s->err.text);
 }
 
-void session_free(struct session *s)
+void session_end(struct session *s)
 {
-	if (!s)
-		return;
 	if (s->warden)
 		warden_abort(s);
 	if (s->plugins)
 		plugins_done(s, s->err.errnum ? -s->err.errnum : 0);
+}
+
+void session_free(struct session *s)
+{
+	if (!s)
+		return;
+	session_end(s);
 	if (s->restore)
 		restore_free(s->restore);
 	if (s->files)

@@ -112,6 +112,8 @@ static inline struct session *session_of(struct cr_session *s)
 struct session *session_new(uint32_t mode, struct options *opts);
 /* Aborts what was neither committed nor released, calls done() where due, frees what the parts hold. */
 void session_free(struct session *s);
+/* Only what others notice: the warden undoes what has not been committed, plugins are told. For who exits next. */
+void session_end(struct session *s);
 
 /*
  * As cr_core.fail/refuse, for the core itself: first cause recorded once, logged as an error.
