@@ -143,8 +143,11 @@ static int dump_running(struct session *s, int priority)
 /* Everything between freeze and commit. */
 static int dump_frozen(struct session *s, pid_t pid, int priority)
 {
-	int err = tree_collect(s, pid);
+	int err;
 
+	log_debug("frozen");
+	err = tree_collect(s, pid);
+	log_debug("phase: state");
 	if (err == 0 && !s->blockers.n)
 		err = tree_collect_state(s);
 	if (err == 0 && !s->blockers.n)
@@ -172,6 +175,7 @@ static int dump_frozen(struct session *s, pid_t pid, int priority)
 	if (err == 0)
 		err = dump_memory(s, mem_dump);
 	s->phase = "seal";
+	log_debug("phase: seal");
 	if (err == 0)
 		err = task_states_dump(s);
 	if (err == 0)
@@ -233,6 +237,7 @@ static int dump(struct session *s, pid_t pid)
 		err = dump_frozen(s, pid, priority);
 	setpriority(PRIO_PROCESS, 0, priority);
 	s->phase = "commit";
+	log_debug("phase: commit");
 	if (!s->stats.frozen_time)
 		s->stats.frozen_time = now_us() - s->stats.t_frozen_since;
 	if (err == 0)

@@ -105,6 +105,8 @@ int mem_open(struct session *s);
  * mm fields (PR_SET_MM_MAP, exe link). Descriptors of files: files_fd(s, id).
  */
 int mem_plan(struct session *s, struct task *t, struct plan *p);
+/* While the plans run: does what tasks have asked for (fill.c). Called whenever one may have. */
+void mem_fill_asked(struct session *s);
 /*
  * Appends what may come only when all of t's children exist: seals, and locks of future mappings.  By its leader, before
  * credentials.

@@ -242,6 +242,21 @@ struct mem_diff {
 int mem_diff_build(struct session *s, const struct task *t, const struct mem *from, struct mem_diff *ret);
 void mem_diff_free(struct mem_diff *d);
 
+/* ---- pages that E writes into tasks (fill.c) ---- */
+
+struct fills;
+struct fills **mem_fills(struct session *s);
+void fills_free(struct fills *f);
+/*
+ * E shall write the pages of fill into the task whose plan p is, when that comes to what this appends.  The operations
+ * that follow are for the case that E cannot: fill_asked() says where they end.
+ */
+struct fill_ask {
+	size_t jump; /* operation of p */
+};
+struct fill_ask fill_ask(struct session *s, struct plan *p, stored_list *fill);
+void fill_asked(struct plan *p, struct fill_ask ask);
+
 /* ---- which pages (scan.c) ---- */
 
 /* Pages [start, start + bytes) of one kind, to be read from the task. */
@@ -378,6 +393,10 @@ struct page_source {
 	const struct snapshot *snapshot; /* it is a copy; or NULL */
 };
 bool page_is_zero(const void *page);
+/* Buffers of the threads. */
+struct batches;
+struct batches **mem_batches(struct session *s);
+void batches_free(struct batches *bs);
 /*
  * Writes the pagemap image of this type and id, and its pages file, from runs.  By several threads when there is much:
  * must not be called while a hook runs in another one; much private memory goes to one pages file a thread.  0 or

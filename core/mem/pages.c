@@ -90,6 +90,10 @@ struct batch {
 	struct page_run placed[2 * BATCH_PAGES];
 };
 
+struct batches {
+	struct batch of[THREADS_MOST];
+};
+
 bool page_is_zero(const void *page)
 {
 	static const char zero[PAGE_BYTES];
@@ -403,14 +407,37 @@ static void start_thread(struct batch *b)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
+void batches_free(struct batches *bs)
+{
+	if (!bs)
+		return;
+	for (size_t i = 0; i < THREADS_MOST; i++)
+		free(bs->of[i].buf);
+	free(bs);
+}
+
+/* They are kept for the next task: new memory costs more than what is read into it. */
+static struct batch *get_batches(struct session *s, size_t n)
+{
+	struct batches **bs = mem_batches(s);
+
+	if (!*bs)
+		*bs = xcalloc(1, sizeof(**bs));
+	for (size_t i = 0; i < n; i++)
+		if (!(*bs)->of[i].buf)
+			(*bs)->of[i].buf = xrealloc(NULL, BATCH_BYTES);
+	return (*bs)->of;
+}
+
 static void run_job(struct job *j, size_t nthreads)
 {
-	struct batch *b = xcalloc(nthreads, sizeof(*b));
+	struct batch *b = get_batches(j->s, nthreads);
 
 	for (size_t i = 0; i < nthreads; i++) {
 		b[i].j = j;
 		b[i].file = &j->file[i % j->nfiles];
-		b[i].buf = xrealloc(NULL, BATCH_BYTES);
+		b[i].write_us = 0;
+		b[i].started = false;
 		if (i)
 			start_thread(&b[i]);
 	}
@@ -418,10 +445,8 @@ static void run_job(struct job *j, size_t nthreads)
 	for (size_t i = 0; i < nthreads; i++) {
 		if (b[i].started)
 			pthread_join(b[i].thread, NULL);
-		free(b[i].buf);
 	}
 	j->s->stats.memwrite_time += b[0].write_us;
-	free(b);
 }
 
 static int create_file(struct job *j)

@@ -6,8 +6,7 @@
  *   1. what is inherited and not wanted goes; the vDSO moves to its place,
  *   2. the mm fields and the exe link, while no mapping of the old executable is left,
  *   3. mappings are made, or grown, and made writable where pages come,
- *   4. pages are read from the image, as many as possible a call, by several threads
- *      when there are many,
+ *   4. pages: E writes them (fill.c), or the task reads them from the image, as many as possible a call,
  *   5. final protections, advice, guard regions, locks.
  * Every operation says exactly which result is right: a mapping that the kernel
  * would have to put elsewhere fails the restore instead of surprising the task.
@@ -15,28 +14,22 @@
 #include "mem_priv.h"
 
 #include <errno.h>
-#include <linux/futex.h>
-#include <linux/sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/rseq.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <time.h>
 
 #include "files.h"
-#include "restore.h"
 
 #define IOV_RUNS 1024
 #define RSEQ_LEAST 32
 #define ADVICE_GUARD_REMOVE 103 /* Linux 6.13 */
 #define MLOCK_WHEN_TOUCHED 1	/* MLOCK_ONFAULT */
 #define NO_FD 0xffffffffu
-#define FILL_THREADS 16
-#define FILL_THREAD_LEAST (16ull << 20) /* bytes for which a further thread is worth while */
-#define FILL_STEP (8ull << 20)
-#define WORD_SLOT (BLOB_SLOTS - 1)
+#define ASK_LEAST (64ull << 10) /* bytes for which asking E is worth while */
+#define EARLY_LEAST 256
 
 enum { ADVICE_MERGEABLE = 12, ADVICE_HUGE = 14, ADVICE_NOHUGE = 15, ADVICE_N = 64 };
 
@@ -47,6 +40,8 @@ struct planner {
 	struct plan *p;
 	const struct mem *own, *from; /* from: NULL for the root */
 	struct mem_diff d;
+	bool ask;   /* E shall write the pages */
+	bool early; /* closed_early() */
 };
 
 static void origin(struct planner *pl, const VmaEntry *v)
@@ -199,17 +194,57 @@ static uint64_t madv_of(const VmaEntry *v)
 	return v->has_madv ? v->madv : 0;
 }
 
-/* Protection of pc while pages are written into it. */
-static uint32_t work_prot(const struct piece *pc)
+/* Protection of pc before its own is set: as inherited, or as mapped. */
+static uint32_t base_prot(const struct piece *pc)
 {
 	uint32_t prot = pc->from ? pc->from->prot : pc->v->prot;
 
 	/* a key of the kernel's is taken for it, which must be the right one (extras.c) */
-	if (!pc->from && prot == PROT_EXEC)
-		prot = PROT_NONE;
-	if (pc->filled && (prot & (PROT_READ | PROT_WRITE)) != (PROT_READ | PROT_WRITE))
-		return PROT_READ | PROT_WRITE;
-	return prot;
+	return !pc->from && prot == PROT_EXEC ? PROT_NONE : prot;
+}
+
+static bool must_be_writable(const struct piece *pc)
+{
+	return pc->filled && (base_prot(pc) & (PROT_READ | PROT_WRITE)) != (PROT_READ | PROT_WRITE);
+}
+
+/* The old vDSO, see patch_vdso(). */
+static bool is_patched(const struct planner *pl, const struct piece *pc)
+{
+	for (size_t i = 0; i < pl->own->patches.n; i++)
+		if (pl->own->patches.v[i].addr >= pc->start && pl->own->patches.v[i].addr < pc->end)
+			return true;
+	return false;
+}
+
+/*
+ * E needs no access: such a piece can get its protection while it is empty. With pages in it each change makes all CPUs forget
+ * their translations; only then, however, the kernel goes on to count it as memory that was promised (Committed_AS, "ac"
+ * in smaps). So this is done where there are many.
+ */
+static bool may_close_early(const struct planner *pl, const struct piece *pc)
+{
+	return pl->ask && !pc->from && must_be_writable(pc) && !is_patched(pl, pc);
+}
+
+static bool closed_early(const struct planner *pl, const struct piece *pc)
+{
+	return pl->early && may_close_early(pl, pc);
+}
+
+static bool close_early(const struct planner *pl)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < pl->d.pieces.n; i++)
+		n += may_close_early(pl, &pl->d.pieces.v[i]);
+	return n >= EARLY_LEAST;
+}
+
+/* Protection of pc while pages are written into it. */
+static uint32_t work_prot(const struct planner *pl, const struct piece *pc)
+{
+	return must_be_writable(pc) && !closed_early(pl, pc) ? PROT_READ | PROT_WRITE : base_prot(pc);
 }
 
 /* Advice that steers how pages come into being; a kernel without it restores the same contents. */
@@ -260,9 +295,12 @@ static int map_piece(struct planner *pl, const struct piece *pc)
 
 	if (r < 0)
 		return r;
-	plan_sys(pl->p, BLOB_EXPECT, SYS_mmap, pc->start, pc->end - pc->start, work_prot(pc), map_flags(v),
-		 (uint64_t)fd, file ? v->pgoff + (pc->start - v->start) : 0)
+	plan_sys(pl->p, BLOB_EXPECT, SYS_mmap, pc->start, pc->end - pc->start,
+		 must_be_writable(pc) ? PROT_READ | PROT_WRITE : base_prot(pc), map_flags(v), (uint64_t)fd,
+		 file ? v->pgoff + (pc->start - v->start) : 0)
 		->expect = pc->start;
+	if (closed_early(pl, pc))
+		plan_sys(pl->p, BLOB_ZERO, SYS_mprotect, pc->start, pc->end - pc->start, base_prot(pc));
 	return 0;
 }
 
@@ -299,8 +337,8 @@ static int make_mappings(struct planner *pl)
 			remove_guards(pl, pc);
 			if (pc->end > pc->kept)
 				grow_piece(pl, pc);
-			if (work_prot(pc) != pc->from->prot)
-				plan_sys(pl->p, BLOB_ZERO, SYS_mprotect, pc->start, pc->end - pc->start, work_prot(pc));
+			if (work_prot(pl, pc) != pc->from->prot)
+				plan_sys(pl->p, BLOB_ZERO, SYS_mprotect, pc->start, pc->end - pc->start, work_prot(pl, pc));
 		}
 		if (r < 0)
 			return r;
@@ -323,8 +361,18 @@ struct fill_cursor {
 	uint64_t done; /* bytes of fill i */
 };
 
-/* One call of plan p: as much as is contiguous in the file, at most `most` bytes. */
-static void fill_call(struct planner *pl, struct plan *p, struct fill_cursor *c, uint64_t most)
+static uint64_t fill_bytes(const struct planner *pl)
+{
+	const stored_list *l = &pl->d.fill;
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < l->n; i++)
+		bytes += l->v[i].end - l->v[i].start;
+	return bytes;
+}
+
+/* One call: as much as is contiguous in the file. */
+static void fill_call(struct planner *pl, struct fill_cursor *c)
 {
 	const stored_list *l = &pl->d.fill;
 	const struct stored_run *first = &l->v[c->i];
@@ -332,10 +380,10 @@ static void fill_call(struct planner *pl, struct plan *p, struct fill_cursor *c,
 	struct iovec iov[IOV_RUNS], *there;
 	size_t n = 0;
 
-	while (c->i < l->n && n < IOV_RUNS && bytes < most && l->v[c->i].file == first->file &&
+	while (c->i < l->n && n < IOV_RUNS && bytes < FILL_MAX && l->v[c->i].file == first->file &&
 	       l->v[c->i].off + c->done == off + bytes) {
 		const struct stored_run *r = &l->v[c->i];
-		uint64_t len = MIN_OF(r->end - r->start - c->done, most - bytes);
+		uint64_t len = MIN_OF(r->end - r->start - c->done, FILL_MAX - bytes);
 
 		iov[n++] = (struct iovec){ (void *)(r->start + c->done), len };
 		bytes += len;
@@ -344,68 +392,65 @@ static void fill_call(struct planner *pl, struct plan *p, struct fill_cursor *c,
 		if (end == r->end)
 			*c = (struct fill_cursor){ c->i + 1, 0 };
 	}
-	there = plan_put(p, iov, n * sizeof(*iov));
-	plan_origin(p->set, "memory: pages %lx-%lx from pages-%u.img at %#lx", start, end, first->file, off);
-	plan_sys(p, BLOB_EXPECT, SYS_preadv, (uint64_t)first->fd, (uint64_t)there, n, off)->expect = bytes;
+	there = plan_put(pl->p, iov, n * sizeof(*iov));
+	plan_origin(pl->p->set, "memory: pages %lx-%lx from pages-%u.img at %#lx", start, end, first->file, off);
+	plan_sys(pl->p, BLOB_EXPECT, SYS_preadv, (uint64_t)first->fd, (uint64_t)there, n, off)->expect = bytes;
 }
 
-/* A thread of the task that reads a part of its pages and ends. *ret_word: becomes 0 when it has ended. */
-static struct plan *fill_thread(struct planner *pl, uint32_t **ret_word)
+static void fill_alone(struct planner *pl)
 {
-	uint64_t flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
-			 CLONE_CHILD_CLEARTID;
-	pid_t tid = restore_spare_pid(pl->s);
-	uint64_t one = 1; /* 64 bits: that is what a plan loads */
-	struct plan *p;
+	struct fill_cursor c = { 0, 0 };
 
-	if (!tid)
-		return NULL;
-	p = plan_new(pl->p->set, "pid %d tid %d (reads memory)", task_vpid(pl->t), tid);
-	*ret_word = plan_put(pl->p, &one, sizeof(one));
-	plan_origin(pl->p->set, "memory: a thread that reads pages");
-	plan_fork(pl->p, p, flags, 0, &tid, 1);
-	((struct clone_args *)pl->p->ops.v[pl->p->ops.n - 1].a[0])->child_tid = (uintptr_t)*ret_word;
-	return p;
+	while (c.i < pl->d.fill.n)
+		fill_call(pl, &c);
 }
 
-/* The kernel clears the word when the thread has let go of the memory, and wakes who waits for that. */
-static void await_thread(struct plan *p, uint32_t *word)
+/* Pieces that are filled and lie side by side become writable at once. */
+static void open_pieces(struct planner *pl)
 {
-	const struct timespec nap = { 0, 100000000 };
-	const uint64_t ts = (uint64_t)plan_put(p, &nap, sizeof(nap));
+	uint64_t start = 0, end = 0;
 
-	plan_origin(p->set, "memory: waits for a thread that reads pages");
-	plan_op(p, BLOB_LOAD, (uintptr_t)word, 0, 0)->slot = WORD_SLOT;
-	plan_op(p, BLOB_JMP, WORD_SLOT, 0, 0)->a[3] = 3;
-	plan_sys(p, BLOB_ANY, SYS_futex, (uintptr_t)word, FUTEX_WAIT, 1, ts);
-	plan_op(p, BLOB_JMP, WORD_SLOT, 1, 0)->a[3] = (uint64_t)-3;
+	for (size_t i = 0; i < pl->d.pieces.n; i++) {
+		const struct piece *pc = &pl->d.pieces.v[i];
+
+		if (!closed_early(pl, pc))
+			continue;
+		if (pc->start != end) {
+			if (end)
+				plan_sys(pl->p, BLOB_ZERO, SYS_mprotect, start, end - start, PROT_READ | PROT_WRITE);
+			start = pc->start;
+		}
+		end = pc->end;
+	}
+	if (end)
+		plan_sys(pl->p, BLOB_ZERO, SYS_mprotect, start, end - start, PROT_READ | PROT_WRITE);
 }
 
-/*
- * Much memory is read by several threads, each FILL_STEP bytes in turn: most of the time goes into making the pages, and
- * that the task must do itself.
- */
+static void close_pieces(struct planner *pl)
+{
+	for (size_t i = 0; i < pl->d.pieces.n; i++) {
+		const struct piece *pc = &pl->d.pieces.v[i];
+
+		if (closed_early(pl, pc))
+			plan_sys(pl->p, BLOB_ZERO, SYS_mprotect, pc->start, pc->end - pc->start, base_prot(pc));
+	}
+}
+
 static void fill_pages(struct planner *pl)
 {
-	const stored_list *l = &pl->d.fill;
-	struct plan *p[FILL_THREADS] = { pl->p };
-	uint32_t *word[FILL_THREADS] = { NULL };
-	struct fill_cursor c = { 0, 0 };
-	uint64_t bytes = 0;
-	size_t most, n;
+	struct fill_ask ask;
 
-	for (size_t i = 0; i < l->n; i++)
-		bytes += l->v[i].end - l->v[i].start;
-	most = MIN_OF(mem_threads(bytes / FILL_THREAD_LEAST), FILL_THREADS);
-	for (n = 1; n < most && (p[n] = fill_thread(pl, &word[n])); n++)
-		;
-	for (size_t k = 0; c.i < l->n; k++)
-		fill_call(pl, p[k % n], &c, n > 1 ? FILL_STEP : FILL_MAX);
-	for (size_t k = 1; k < n; k++) {
-		plan_sys(p[k], BLOB_ANY, SYS_exit, 0);
-		plan_op(p[k], BLOB_FAIL, ECANCELED, 0, 0); /* not reached */
-		await_thread(pl->p, word[k]);
+	if (!pl->ask) {
+		fill_alone(pl);
+		return;
 	}
+	ask = fill_ask(pl->s, pl->p, &pl->d.fill);
+	plan_origin(pl->p->set, "memory: mappings that are filled become writable");
+	open_pieces(pl);
+	fill_alone(pl);
+	plan_origin(pl->p->set, "memory: protection of mappings that were filled");
+	close_pieces(pl);
+	fill_asked(pl->p, ask);
 }
 
 /* ---- 5. final attributes ---- */
@@ -454,7 +499,7 @@ static void finish_mappings(struct planner *pl)
 		if (extras_key(pl->own, pc->start))
 			plan_sys(pl->p, BLOB_ZERO, SYS_pkey_mprotect, pc->start, pc->end - pc->start, pc->v->prot,
 				 extras_key(pl->own, pc->start));
-		else if (work_prot(pc) != pc->v->prot)
+		else if (work_prot(pl, pc) != pc->v->prot)
 			plan_sys(pl->p, BLOB_ZERO, SYS_mprotect, pc->start, pc->end - pc->start, pc->v->prot);
 		advise_late(pl, pc);
 		extras_plan_name(pl->own, pc->from ? pl->from : NULL, pc->start, pc->end, pl->p);
@@ -484,6 +529,8 @@ int mem_plan(struct session *s, struct task *t, struct plan *p)
 	r = clear(&pl);
 	if (r == 0)
 		r = set_mm(&pl);
+	pl.ask = fill_bytes(&pl) >= ASK_LEAST;
+	pl.early = close_early(&pl);
 	if (r == 0) {
 		set_thp(&pl);
 		r = make_mappings(&pl);

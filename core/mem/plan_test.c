@@ -188,8 +188,12 @@ static pid_t run(struct world *w, struct plan *root, size_t threads)
 		plan_print(w->ps, stderr);
 	pid = arch_clone3_enter(&ca, sizeof(ca), (blob_entry_t)w->arena.code, root->thread);
 	assert_true(pid > 0);
-	for (int i = 0; i < 500 && sh->parked < threads && !sh->abort; i++)
-		syscall(SYS_futex, &sh->event, FUTEX_WAIT, sh->event, &ts, NULL, 0);
+	for (int i = 0; i < 500 && sh->parked < threads && !sh->abort; i++) {
+		uint32_t event = __atomic_load_n(&sh->event, __ATOMIC_SEQ_CST);
+
+		mem_fill_asked(w->s);
+		syscall(SYS_futex, &sh->event, FUTEX_WAIT, event, &ts, NULL, 0);
+	}
 	if (sh->abort) {
 		plan_explain_failure(w->ps, text, sizeof(text));
 		print_error("%s\n", text);

@@ -45,6 +45,8 @@ struct shmem {
 	struct same *same;
 	struct ahead *ahead;
 	struct exclude *exclude;
+	struct fills *fills;
+	struct batches *batches;
 	VEC(struct pages_file) files; /* restore */
 };
 
@@ -65,6 +67,8 @@ void shmem_free(struct shmem *sh)
 	same_free(sh->same);
 	ahead_free(sh->ahead);
 	exclude_free(sh->exclude);
+	fills_free(sh->fills);
+	batches_free(sh->batches);
 	vec_free(&sh->objects);
 	vec_free(&sh->mapped);
 	free(sh);
@@ -113,6 +117,16 @@ struct ahead **mem_ahead(struct session *s)
 struct exclude **mem_exclude(struct session *s)
 {
 	return &registry(s)->exclude;
+}
+
+struct batches **mem_batches(struct session *s)
+{
+	return &registry(s)->batches;
+}
+
+struct fills **mem_fills(struct session *s)
+{
+	return &registry(s)->fills;
 }
 
 struct same **mem_same(struct session *s)

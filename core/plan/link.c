@@ -106,6 +106,7 @@ static int check_op(struct linker *l, const struct plan *p, size_t i)
 	case BLOB_COPY:
 	case BLOB_LOAD:
 	case BLOB_STORE:
+	case BLOB_ASK:
 	case BLOB_PARK:
 	case BLOB_EXIT:
 		return 0;

@@ -149,6 +149,23 @@ static void test_barrier_waits_for_release(void **state)
 	assert_int_equal(finish(pid), 0);
 }
 
+static void test_ask(void **state)
+{
+	struct world *w = *state;
+	uint32_t *word = plan_mem(w->root, 8, 8);
+	pid_t pid;
+
+	plan_op(w->root, BLOB_ASK, (uint64_t)word, 0, 0)->slot = 2;
+	plan_op(w->root, BLOB_EXIT, 0, 0, 0);
+	pid = start(w);
+	await(w, word, BLOB_ASKED);
+	usleep(20000);
+	assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+	set_and_wake(word, BLOB_DO_IT);
+	assert_int_equal(finish(pid), 0);
+	assert_int_equal(w->root->thread->slots[2], BLOB_DO_IT);
+}
+
 static void test_child_process(void **state)
 {
 	struct world *w = *state;
@@ -479,7 +496,7 @@ static void test_arena_refuses_a_used_range(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_system_call), T(test_barrier_waits_for_release), T(test_child_process), T(test_chosen_pid),
+		T(test_system_call), T(test_barrier_waits_for_release), T(test_ask), T(test_child_process), T(test_chosen_pid),
 		T(test_thread_and_park), T(test_failure_is_explained), T(test_wrong_positive_result),
 		T(test_failure_ends_everybody), T(test_loop), T(test_loop_runs_out_of_fuel), T(test_copy_load_store),
 		T(test_dies_by_signal), T(test_fail_operation), T(test_link_refuses), T(test_hostile_shared_page),

@@ -105,7 +105,7 @@ static void put_simple(struct buf *b, const struct plan *p, const struct blob_op
 		{ BLOB_MOV, "move", "x" },     { BLOB_ADD, "add", "xx" },    { BLOB_COPY, "copy", "xxu" },
 		{ BLOB_BARRIER, "barrier", "d" }, { BLOB_PARK, "park", "" }, { BLOB_EXIT, "exit", "d" },
 		{ BLOB_KILL, "die by", "g" },  { BLOB_FAIL, "fail", "d" },   { BLOB_LOAD, "load", "x" },
-		{ BLOB_STORE, "store", "xx" },
+		{ BLOB_STORE, "store", "xx" }, { BLOB_ASK, "ask the engine", "x" },
 	};
 
 	for (size_t k = 0; k < ARRAY_SIZE(simple); k++) {

@@ -37,6 +37,7 @@ int restore_load(struct session *s)
 	int err;
 
 	s->phase = "load";
+	log_debug("phase: load");
 	err = cpuinfo_check(s);
 	if (err == 0 || s->collecting)
 		err = BROADCAST(s, stage);
@@ -68,6 +69,7 @@ static int prepare(struct session *s)
 	if (err < 0)
 		return err;
 	r->plans = plan_set_new(s, &r->arena);
+	log_debug("phase: open");
 	err = files_open(s);
 	s->phase = "open";
 	if (err == 0)
@@ -79,6 +81,7 @@ static int prepare(struct session *s)
 	if (err == 0)
 		err = task_states_plan(s);
 	s->phase = "plan";
+	log_debug("phase: plan");
 	if (err == 0)
 		err = restore_plan_tasks(s);
 	if (err == 0)
@@ -126,6 +129,7 @@ static int run(struct session *s, struct job *job)
 		err = action_run(s, "post-restore", s->restore->root);
 	s->stats.restore_time = now_us() - s->stats.t_restore;
 	s->phase = "commit";
+	log_debug("phase: commit");
 	if (err == 0)
 		err = stats_write(s);
 	if (err == 0)

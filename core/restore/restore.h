@@ -74,11 +74,6 @@ int restore_queue_write(struct session *s, struct task *t, uint32_t stage, uint6
 
 /* tasks.c: builds the plans of all tasks, threads and helpers. */
 int restore_plan_tasks(struct session *s);
-/*
- * tasks.c: a number that neither the images nor a living process use, for a task or thread that ends during the restore;
- * its end is announced.  0: there is none.
- */
-pid_t restore_spare_pid(struct session *s);
 /* state.c: operations that give a thread (and, for the leader, its process) its state; runs last, before PARK. */
 int restore_plan_thread_state(struct session *s, struct thread *th, struct plan *p);
 int restore_plan_process_state(struct session *s, struct task *t, struct plan *p);

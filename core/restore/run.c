@@ -81,8 +81,10 @@ static int wait_count(struct session *s, uint32_t *count, uint32_t want, const c
 	for (;;) {
 		uint32_t event = __atomic_load_n(&sh->event, __ATOMIC_ACQUIRE);
 		const struct timespec ts = { 0, POLL_NS };
-		uint32_t now = __atomic_load_n(count, __ATOMIC_ACQUIRE);
+		uint32_t now;
 
+		mem_fill_asked(s);
+		now = __atomic_load_n(count, __ATOMIC_ACQUIRE);
 		if (__atomic_load_n(&sh->abort, __ATOMIC_ACQUIRE) || sh->failed || sh->dead_tid) {
 			err = report_failure(s);
 			break;
@@ -115,6 +117,7 @@ static int pass_stage(struct session *s, uint32_t stage, const char *what)
 
 	if (err < 0)
 		return err;
+	log_debug("stage %u of %u: %s", stage, BLOB_STAGES, what);
 	__atomic_store_n(&sh->released, stage, __ATOMIC_RELEASE);
 	futex(&sh->released, FUTEX_WAKE, INT32_MAX, NULL);
 	return 0;
@@ -385,6 +388,7 @@ int restore_run(struct session *s)
 	int err;
 
 	s->phase = "birth";
+	log_debug("phase: birth");
 	memcpy(s->restore->arena.shared->expected, s->restore->expected, sizeof(s->restore->expected));
 	s->restore->arena.shared->expected_parked = s->restore->nthreads;
 	err = restore_wait_pids(s);
@@ -399,6 +403,7 @@ int restore_run(struct session *s)
 	if (err == 0)
 		err = run_stages(s);
 	s->phase = "late";
+	log_debug("phase: late");
 	if (err == 0)
 		s->tree_is = TREE_PARKED;
 	if (err == 0)
@@ -411,6 +416,7 @@ int restore_run(struct session *s)
 		err = BROADCAST(s, restored);
 	if (err == 0)
 		err = final_table(s, &tab, &n);
+	log_debug("phase: finalize");
 	if (err == 0)
 		err = warden_finalize(s, tab, n, opt_flag(s->opts, "leave-stopped"));
 	if (err == 0)

@@ -79,15 +79,6 @@ static pid_t spare_pid(struct session *s)
 	return 0;
 }
 
-pid_t restore_spare_pid(struct session *s)
-{
-	pid_t pid = spare_pid(s);
-
-	if (pid)
-		expect_exit(s, pid);
-	return pid;
-}
-
 /* Flags that share descriptor table and directories with the creator, where the images say so. */
 static uint64_t share_flags(const struct task *t)
 {
