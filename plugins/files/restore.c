@@ -231,19 +231,18 @@ static int open_name(const RegFileEntry *e)
 
 static int open_by_name(struct cr_session *s, const RegFileEntry *e, int late, int *ret_fd)
 {
-	int fd = open_name(e), err;
+	_cleanup_fd_ int fd = open_name(e);
 
 	if (fd == -ENOENT && changed_may_create(s, e)) {
-		err = changed_create(s, e);
+		int err = changed_create(s, e);
+
 		if (err)
 			return err;
 		fd = open_name(e);
 	}
 	if (fd < 0)
 		return cannot_open(s, e, -fd);
-	err = open_checked(s, e, fd, 1, late, ret_fd);
-	close(fd);
-	return err;
+	return open_checked(s, e, fd, 1, late, ret_fd);
 }
 
 int reg_open_late(struct cr_session *s, struct cr_file *f, int *ret_fd)
