@@ -23,6 +23,8 @@
 #define PARKED BIT(TREE_PARKED)
 #define ANY_TIME (RUNNING | FROZEN | ABSENT | PARKED)
 
+_Static_assert(HOOKS <= 32, "a set of hooks is 32 bits");
+
 static const struct {
 	const char *name;
 	uint32_t modes;
@@ -90,6 +92,9 @@ static const uint32_t services[SERVICES] = {
 	[SVC_LOST] = ~(BIT(HOOK_MATCH) | BIT(HOOK_PROBE)),
 };
 
+/* Services with an effect outside of the engine: what must go on with the tasks; 0: anything. */
+static const uint32_t service_tree[SERVICES] = { [SVC_UNDO] = FROZEN };
+
 /* A mistake in code, not in what the user asked for. Returns -errnum. */
 static int mistake(struct session *s, int err)
 {
@@ -136,7 +141,9 @@ void hook_leave(struct session *s, const struct hook_state *before)
 
 int service_misused(struct session *s, enum service service, const char *name)
 {
-	if (s->hook <= HOOK_OTHER || services[service] & BIT(s->hook))
+	bool in_time = !service_tree[service] || service_tree[service] & BIT(s->tree_is);
+
+	if (s->hook <= HOOK_OTHER || (in_time && services[service] & BIT(s->hook)))
 		return 0;
 	return mistake(s, fail(s, EPERM, "plugin %s called %s() in its hook %s, where that service is not allowed: it needs "
 			       "another version of the plugin", s->plugin ? s->plugin : "?", name, hooks[s->hook].name));

@@ -102,12 +102,15 @@ static int set_thread(struct server *sv, const struct warden_final *f)
 /* ---- job control ---- */
 
 /* The other threads take part in the stop: only then it is complete, and the parent is told. */
-static int join_stop(struct server *sv, const struct warden_final *leader, const struct warden_final *end)
+static int join_stop(struct server *sv, const struct warden_final *leader, const struct warden_final *table, size_t n)
 {
-	for (const struct warden_final *f = leader + 1; f < end && !f->leader; f++) {
+	for (const struct warden_final *f = table; f < table + n; f++) {
 		struct tracee *t = tracee_find(sv, f->tid);
-		int err = t ? pt_sure(PTRACE_CONT, f->tid, 0, 0) : -ESRCH;
+		int err;
 
+		if (f->leader || f->tgid != leader->tgid)
+			continue;
+		err = t ? pt_sure(PTRACE_CONT, f->tid, 0, 0) : -ESRCH;
 		if (!err) {
 			t->state = TR_RUNNING;
 			err = tracee_hold(sv, t, now_us() + HOLD_TIMEOUT_US);
@@ -149,7 +152,7 @@ static int stop_signal(const struct warden_final *f, bool stop_all)
 }
 
 /* Into the state that it is to have. */
-static int stop_process(struct server *sv, const struct warden_final *f, const struct warden_final *end, bool stop_all)
+static int stop_process(struct server *sv, const struct warden_final *f, const struct warden_final *table, size_t n, bool stop_all)
 {
 	struct tracee *t = tracee_find(sv, f->tid);
 	int signo = stop_signal(f, stop_all), err = t ? 0 : -ESRCH;
@@ -157,7 +160,7 @@ static int stop_process(struct server *sv, const struct warden_final *f, const s
 	if (!err)
 		err = tracee_group_stop(sv, t, signo);
 	if (!err)
-		err = join_stop(sv, f, end);
+		err = join_stop(sv, f, table, n);
 	if (!err && !f->stop_signo && !stop_all)
 		err = go_on(sv, t);
 	return err ? gone_missing(sv, f->tid, err, "it cannot be put into its stopped state") : 0;
@@ -194,7 +197,7 @@ static int stop_processes(struct server *sv, const struct warden_final *table, s
 
 	for (size_t i = 0; i < n && !err; i++)
 		if (table[i].leader && stop_signal(&table[i], stop_all)) {
-			err = stop_process(sv, &table[i], table + n, stop_all);
+			err = stop_process(sv, &table[i], table, n, stop_all);
 			any = true;
 		}
 	for (size_t i = 0; i < n && any && !err; i++)
