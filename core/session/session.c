@@ -78,6 +78,9 @@ void session_end(struct session *s)
 		warden_abort(s);
 	if (s->plugins)
 		plugins_done(s, s->err.errnum ? -s->err.errnum : 0);
+	/* in the order in which they were found: which end of a connection is closed first makes a difference */
+	if (s->files)
+		files_close(s);
 }
 
 void session_free(struct session *s)

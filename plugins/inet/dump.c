@@ -116,13 +116,30 @@ static int choose_connection(struct cr_session *s, struct facts *k)
 	return 0;
 }
 
+/*
+ * A connection that is dropped ends as the program's end makes it: what is left of it for a minute (TIME_WAIT) must not keep
+ * the port from the restored listener.  That is so when both were bound for reuse; the listener is, at restore.
+ * The option of a connected MPTCP socket cannot be changed.
+ */
+static int leave_port(struct cr_session *s, int fd, const struct facts *k)
+{
+	char text[40];
+	int err;
+
+	if (k->proto != IPPROTO_TCP || sock_get_int(fd, SOL_SOCKET, SO_REUSEADDR) > 0)
+		return 0;
+	snprintf(text, sizeof(text), "%d %d 0", SOL_SOCKET, SO_REUSEADDR);
+	err = s->core->undo(s, CR_UNDO_SOCKOPT, fd, text, 1);
+	return err < 0 ? err : sock_set_int(s, fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
+}
+
 int inet_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info)
 {
 	InetSkEntry e = INET_SK_ENTRY__INIT;
 	SkOptsEntry opts;
 	struct facts k;
 	FownEntry fown;
-	int err = inet_facts(lfd, &k), keep = 0;
+	int err = inet_facts(lfd, &k), keep = 0, dropped = 0;
 
 	if (err < 0)
 		return cr_fail(s, -err, "asking the socket for its addresses: %s", strerror(-err));
@@ -130,6 +147,7 @@ int inet_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_
 		tcp_closed_mark(s, f, lfd, &k);
 	} else if (inet_is_tcp(k.type, k.proto) && k.state != SK_LISTEN) {
 		keep = choose_connection(s, &k);
+		dropped = !keep;
 		err = keep ? lock_dump(s) : 0; /* of one that is dropped the other side shall hear */
 	}
 	if (err < 0)
@@ -160,5 +178,7 @@ int inet_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_
 		err = sock_owner_dump(s, &inet_img_extra, f, &info->st);
 	if (!err && keep)
 		err = tcp_dump(s, f, lfd, &k, info->st.st_ino);
+	if (!err && dropped)
+		err = leave_port(s, lfd, &k);
 	return err < 0 ? err : common_emit_msg(s, f, &e);
 }
