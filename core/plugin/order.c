@@ -13,7 +13,7 @@
 
 #include "options.h"
 
-#define FD_TYPE_EXT 16 /* shared by all kinds that the format has no type for */
+#define FD_TYPE_EXT 16 /* shared by all kinds that the format has no type for: these differ in their fields */
 
 /* ---- clashes ---- */
 
@@ -25,7 +25,7 @@ static bool clash_kinds(struct plugin *p, const struct plugin *q)
 		for (size_t k = 0; q->def->files && q->def->files[k]; k++) {
 			const struct cr_file_kind *b = q->def->files[k];
 
-			if (a->fd_type == FD_TYPE_EXT || a->fd_type != b->fd_type || a->field != b->field)
+			if (a->fd_type != b->fd_type || a->field != b->field || (a->fd_type == FD_TYPE_EXT && !a->field))
 				continue;
 			plugin_disable(p, "its kind of file %s has the same type %u, field %u as %s of plugin %s",
 				       a->name, a->fd_type, a->field, b->name, q->name);
