@@ -207,8 +207,9 @@ int ahead_settle(struct session *s, struct task *t, pid_t pid)
 		return fail(s, -err, "cannot read /proc/%d/smaps: %s", pid, strerror(-err));
 	if (is_dead(pid)) {
 		proc_vmas_free(&l);
-		return fail(s, ESRCH, "%s pid %d was killed while its mappings were read%s", copy ? "the copy of its memory," : "",
-			    pid, copy ? "; memory is short, or somebody killed it; --snapshot off needs no copy" : "");
+		return fail(s, ESRCH, "%s pid %d was killed while its mappings were read%s",
+			    copy ? "the copy of its memory," : "", pid,
+			    copy ? "; memory is short, or somebody killed it; --snapshot off needs no copy" : "");
 	}
 	for (size_t i = 0; i < m->areas.n && !err; i++) {
 		struct vma_area *a = &m->areas.v[i];
