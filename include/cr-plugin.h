@@ -695,7 +695,10 @@ struct cr_core {
 	 * kind has taken over file_kind() tells that other kind.
 	 */
 	uint32_t (*file_policy)(struct cr_session *s, const struct cr_file *f);
-	/* The name of f for --policy KIND[KEY], --external and --inherit-fd, into buf; KIND[ID] for what has no other. 0 or -ENOENT. */
+	/*
+	 * The name of f for --policy KIND[KEY], --external and --inherit-fd, into buf; KIND[ID] for what has no other. 0 or
+	 * -ENOENT.
+	 */
 	int (*file_key)(struct cr_session *s, const struct cr_file *f, char *buf, size_t size);
 	/*
 	 * Something of the tree's state is lost: not in the images, or not restored.  f: of which object, NULL: the one whose

@@ -36,7 +36,8 @@ enum blob_code {
 	BLOB_FAIL,    /* report errno a0 */
 	BLOB_LOAD,    /* slot = *(u64 *)a0 */
 	BLOB_STORE,   /* *(u64 *)a0 = a1 */
-	BLOB_ASK,     /* ((u32 *)a0)[1] = pid, [0] = BLOB_ASKED; tells the engine, waits until [0] is something else; slot = that */
+	/* ((u32 *)a0)[1] = pid, [0] = BLOB_ASKED; tells the engine, waits until [0] is something else; slot = that */
+	BLOB_ASK,
 };
 
 /* Values of the word of an ASK: the engine has done what was asked, or leaves it to the task. */

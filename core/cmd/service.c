@@ -56,7 +56,8 @@ static int listen_at(struct session *s, const char *path, int *ret_sk)
 	int sk, err;
 
 	if (strlen(path) >= sizeof(a.sun_path))
-		return fail(s, ENAMETOOLONG, "--address %s: the path of a socket has at most %zu bytes", path, sizeof(a.sun_path) - 1);
+		return fail(s, ENAMETOOLONG, "--address %s: the path of a socket has at most %zu bytes", path,
+			    sizeof(a.sun_path) - 1);
 	memcpy(a.sun_path, path, strlen(path));
 	sk = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (sk < 0)

@@ -33,8 +33,10 @@ static void forms(void **state)
 static void refused(void **state)
 {
 	static const char *const bad[] = {
-		"", "heap", "-", "1000", "1000-", "-1000", "1000-2000x", " 1000-2000", "1000- 2000", "-1:1000-2000", "0:1000-2000",
-		"x:1000-2000", "1:2:1000-2000", ":1000-2000", "99999999999999:1000-2000", "1000-10000000000000000", "dontdump ", "1000-2000-3000",
+		"", "heap", "-", "1000", "1000-", "-1000", "1000-2000x", " 1000-2000", "1000- 2000", "-1:1000-2000",
+		"0:1000-2000",
+		"x:1000-2000", "1:2:1000-2000", ":1000-2000", "99999999999999:1000-2000", "1000-10000000000000000",
+		"dontdump ", "1000-2000-3000",
 	};
 	static const char *const ranges[] = { "2000-1000", "1000-1000", "1001-2000", "1000-2001" };
 	struct exclude_rule r;
@@ -55,7 +57,8 @@ static void cut(uint32_t there, uint32_t out)
 	uint64_t end = 0;
 
 	for (unsigned i = 1; i < 31; i++) {
-		if (there >> i & 1 && (i % 7 == 0 || !runs.n || runs.v[runs.n - 1].start + runs.v[runs.n - 1].bytes != i * PAGE_BYTES))
+		if (there >> i & 1 && (i % 7 == 0 || !runs.n ||
+				       runs.v[runs.n - 1].start + runs.v[runs.n - 1].bytes != i * PAGE_BYTES))
 			*vec_push(&runs) = (struct page_run){ .start = i * PAGE_BYTES, .bytes = PAGE_BYTES, .file = 1, .off = i };
 		else if (there >> i & 1)
 			runs.v[runs.n - 1].bytes += PAGE_BYTES;

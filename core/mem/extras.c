@@ -5,7 +5,8 @@
  * (mlockall(MCL_FUTURE)).
  *
  * All of it goes to x-stasis-mem-<vpid>, which is written only when there is something to say.  /proc tells the first
- * four of each mapping, the tree has asked for policies (core/tree/policy.c).  Which keys are allocated and what mlockall() has been told show in the results of calls that
+ * four of each mapping, the tree has asked for policies (core/tree/policy.c).  Which keys are allocated and what mlockall()
+ * has been told show in the results of calls that
  * change nothing: pkey_mprotect() of a hole says EINVAL for a key that is not allocated and ENOMEM for one that is; a
  * page that is mapped for a moment is there at once, and cannot be dropped, when future mappings are locked.
  *
@@ -351,7 +352,8 @@ void extras_plan_policy(const struct mem *own, const struct mem *from, uint64_t 
 		plan_sys(p, BLOB_ZERO, SYS_mbind, start, end - start, a.mode,
 			 a.max ? (uintptr_t)plan_put(p, a.nodes, sizeof(a.nodes)) : 0, a.max, 0);
 	else
-		lost(p->set->s, "memory at %#lx: its policy (mbind, mode %#x) is for NUMA nodes that this machine lacks: it is lost", start,
+		lost(p->set->s, "memory at %#lx: its policy (mbind, mode %#x) is for NUMA nodes that this machine lacks: it "
+		     "is lost", start,
 			 a.mode);
 }
 

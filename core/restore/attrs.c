@@ -160,7 +160,8 @@ static void plan_policy(struct session *s, const struct thread *th, struct plan 
 		plan_sys(p, BLOB_ZERO, SYS_set_mempolicy, want.mode,
 			 want.max ? (uintptr_t)plan_put(p, want.nodes, sizeof(want.nodes)) : 0, want.max);
 	else
-		lost(s, "pid %d tid %d: its memory policy (set_mempolicy, mode %#x) is for NUMA nodes that this machine lacks: it "
+		lost(s, "pid %d tid %d: its memory policy (set_mempolicy, mode %#x) is for NUMA nodes that this machine "
+		     "lacks: it "
 			 "gets that of the engine", task_vpid(th->task), thread_vtid(th), want.mode);
 }
 

@@ -19,7 +19,8 @@ static void check_rights(struct session *s)
 			if (restore_check_creds(s, t->threads.v[i]) < 0)
 				break;
 	if (getuid() && !rights_has(CAP_CHECKPOINT_RESTORE) && !rights_has(CAP_SYS_ADMIN))
-		fail(s, EPERM, "choosing pids needs CAP_CHECKPOINT_RESTORE; without it: in a user and pid namespace of one's own, "
+		fail(s, EPERM, "choosing pids needs CAP_CHECKPOINT_RESTORE; without it: in a user and pid namespace of one's "
+		     "own, "
 		     "unshare -Urpf --mount-proc");
 	restore_check_seccomp(s);
 }
@@ -38,7 +39,8 @@ static void check_counts(struct session *s)
 	/* only what cannot be is certain: how many the user has already does not matter for who may ignore the limit */
 	if (getuid() && getrlimit(RLIMIT_NPROC, &rl) == 0 && n > rl.rlim_cur && !rights_has(CAP_SYS_RESOURCE) &&
 	    !rights_has(CAP_SYS_ADMIN))
-		fail(s, EAGAIN, "the tree has %zu tasks and threads, and the limit of processes of this user is %lu: raise it with "
+		fail(s, EAGAIN, "the tree has %zu tasks and threads, and the limit of processes of this user is %lu: raise "
+		     "it with "
 		     "ulimit -u", n, (unsigned long)rl.rlim_cur);
 }
 
@@ -49,7 +51,8 @@ static void check_memory(struct session *s)
 	FOR_EACH_TASK(t, s->tree)
 		need += mem_stored_bytes(t);
 	if (need > room)
-		fail(s, ENOMEM, "the tree has %" PRIu64 " MiB of memory in the images, and %" PRIu64 " MiB are free here, for this "
+		fail(s, ENOMEM, "the tree has %" PRIu64 " MiB of memory in the images, and %" PRIu64 " MiB are free here, "
+		     "for this "
 		     "machine or the cgroup of this process", need >> 20, room >> 20);
 }
 

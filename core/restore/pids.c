@@ -40,7 +40,8 @@ static int taken(struct session *s, pid_t pid, const struct proc_stat *st)
 	struct proc_stat parent;
 
 	if (is_dead(st))
-		return fail(s, EEXIST, "pid %d is taken by a zombie (%s): its parent, pid %d (%s), does not wait for it; end that one, "
+		return fail(s, EEXIST, "pid %d is taken by a zombie (%s): its parent, pid %d (%s), does not wait for it; end "
+			    "that one, "
 			    "or restore in a pid namespace of its own", pid, st->comm, st->ppid, comm_of(st->ppid, &parent));
 	return fail(s, EEXIST, "pid %d is taken by %s (state %c): end that process, or restore in a pid namespace of its own",
 		    pid, st->comm, st->state);

@@ -86,7 +86,8 @@ void restore_plan_close(struct session *s, struct task *t, struct plan *p);
 int restore_plan_queued(struct session *s, struct task *t, struct plan *p, uint32_t stage);
 
 /*
- * check.c: for check --images: numbers that are taken, credentials, limits and memory; each thing that would keep the tree from being
+ * check.c: for check --images: numbers that are taken, credentials, limits and memory; each thing that would keep the tree
+ * from being
  * restored here is a fail().
  */
 void restore_check_here(struct session *s);

@@ -24,7 +24,8 @@ struct rpc {
 /*
  * Answers the requests on sk, a connected socket that stays the caller's, until the client is done: after one request unless
  * keep_open says otherwise.  In E; a restore with rst_sibling makes the root a child of our parent.
- * 0, or -errno recorded in s: the socket is none for this, the client broke the protocol.  A request that fails is not an error here.
+ * 0, or -errno recorded in s: the socket is none for this, the client broke the protocol.  A request that fails is not an
+ * error here.
  */
 int rpc_serve(struct session *s, int sk);
 

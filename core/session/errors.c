@@ -167,7 +167,8 @@ void vlost(struct session *s, const char *fmt, va_list ap)
 	l.object = xstrdup(s->object);
 	l.text = xstrdup(text.p);
 	*vec_push(&s->losses) = l;
-	log_msg(CR_LOG_WARN, who, "%s: %s%s%s", s->mode == CR_MODE_CHECK ? "would be lost" : "lost", s->object, s->object[0] ? ": " : "", text.p);
+	log_msg(CR_LOG_WARN, who, "%s: %s%s%s", s->mode == CR_MODE_CHECK ? "would be lost" : "lost", s->object,
+		s->object[0] ? ": " : "", text.p);
 }
 
 void lost(struct session *s, const char *fmt, ...)

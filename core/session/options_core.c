@@ -66,7 +66,8 @@ const struct cr_option *const core_options[] = {
 	OPT("policy", NULL, CR_OPT_LIST, DUMP | RESTORE | CHECK, "RESOURCE=ACTION", NULL,
 	    "What becomes of objects that are not to be kept as they are: 'fail', 'close' (the program finds it closed), "
 	    "'external' (passed in with --inherit-fd), 'reconnect', 'restore'. RESOURCE: a kind of files or a plugin, as "
-	    "'plugins' lists them, KIND[KEY], fd[PID:N], 'unknown' or 'all'; may be repeated, what says most counts, else the last."),
+	    "'plugins' lists them, KIND[KEY], fd[PID:N], 'unknown' or 'all'; may be repeated, what says most counts, else "
+	    "the last."),
 	OPT("freeze-cgroup", "freeze_cgroup", CR_OPT_STRING, DUMP, "DIR", NULL,
 	    "Freeze this cgroup first, so that its tasks cannot fork while they are being stopped."),
 	OPT("timeout", "timeout", CR_OPT_INT, DUMP, "SECONDS", "10", "Time for stopping the tasks of the tree."),
@@ -98,7 +99,8 @@ const struct cr_option *const core_options[] = {
 	    "same features), all, none, separated by commas, with ^ before it: not. 'dump' writes cpuinfo.img for ins and "
 	    "cpu. Without a value: all."),
 	OPT("action-script", NULL, CR_OPT_LIST, DUMP | RESTORE, "FILE", NULL,
-	    "Run this program at each stage, named in its environment as CRTOOLS_SCRIPT_ACTION (pre-dump, network-lock, post-dump, "
+	    "Run this program at each stage, named in its environment as CRTOOLS_SCRIPT_ACTION (pre-dump, network-lock, "
+	    "post-dump, "
 	    "network-unlock, pre-restore, post-restore, pre-resume, post-resume); may be repeated."),
 	OPT("pidfile", NULL, CR_OPT_STRING, RESTORE, "FILE", NULL,
 	    "Write the pid of the restored root to FILE, relative to the work directory."),

@@ -20,7 +20,8 @@ static const struct {
 	{ "dumping and restoring cgroups",
 	  " manage-cgroups cgroup-root cgroup-props cgroup-props-file cgroup-dump-controller cgroup-yard " },
 	{ "mount namespaces",
-	  " root skip-mnt enable-fs enable-external-sharing enable-external-masters ext-mount-map mntns-compat-mode evasive-devices " },
+	  " root skip-mnt enable-fs enable-external-sharing enable-external-masters ext-mount-map mntns-compat-mode "
+	  "evasive-devices " },
 	{ "network and other namespaces", " empty-ns join-ns veth-pair weak-sysctls " },
 	{ "security modules", " lsm-profile lsm-mount-context " },
 	{ "system calls of a task by hand", " EXEC " },

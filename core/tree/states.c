@@ -11,7 +11,8 @@
 typedef int (*state_fn)(struct cr_session *s, struct cr_task *t);
 
 /* One hook of one state, which lies at that offset in struct cr_task_state. */
-static int call(struct session *s, struct plugin *p, const struct cr_task_state *st, struct task *t, enum hook hook, size_t offset)
+static int call(struct session *s, struct plugin *p, const struct cr_task_state *st, struct task *t, enum hook hook,
+		size_t offset)
 {
 	struct plugin *before;
 	state_fn fn;

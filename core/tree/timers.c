@@ -165,7 +165,8 @@ static void guess(struct task *t, TaskTimersEntry *e, const bool *known)
 		if (th)
 			e->posix[i]->clock_id = cpu_clock_of(th, e->posix[i]->clock_id);
 		else
-			log_warn("pid %d: of its threads one counts its CPU time with timer %u, which is not armed and does not tell "
+			log_warn("pid %d: of its threads one counts its CPU time with timer %u, which is not armed and does "
+				 "not tell "
 				 "which: restored it counts that of the first", task_pid(t), e->posix[i]->it_id);
 	}
 }

@@ -152,7 +152,8 @@ static int stop_signal(const struct warden_final *f, bool stop_all)
 }
 
 /* Into the state that it is to have. */
-static int stop_process(struct server *sv, const struct warden_final *f, const struct warden_final *table, size_t n, bool stop_all)
+static int stop_process(struct server *sv, const struct warden_final *f, const struct warden_final *table, size_t n,
+			bool stop_all)
 {
 	struct tracee *t = tracee_find(sv, f->tid);
 	int signo = stop_signal(f, stop_all), err = t ? 0 : -ESRCH;

@@ -29,7 +29,8 @@ const char *yama_hint(void)
 
 	switch (scope) {
 	case 1:
-		return " (kernel.yama.ptrace_scope is 1: only ancestors may trace; anybody else needs CAP_SYS_PTRACE: run stasis as "
+		return " (kernel.yama.ptrace_scope is 1: only ancestors may trace; anybody else needs CAP_SYS_PTRACE: run "
+		"stasis as "
 		       "root, or set it to 0)";
 	case 2:
 		return " (kernel.yama.ptrace_scope is 2: tracing needs CAP_SYS_PTRACE: run stasis as root, or set it to 0)";

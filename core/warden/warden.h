@@ -161,7 +161,10 @@ struct warden_final {
 	uint64_t sigmask;
 	uint64_t unmap_addr, unmap_len; /* leader */
 	struct syscall_dispatch dispatch;
-	/* leader: its parent among the tasks, 0: none; what that one shall yet learn from wait(2): CLD_STOPPED, CLD_CONTINUED or 0 */
+	/*
+	 * leader: its parent among the tasks, 0: none; what that one shall yet learn from wait(2): CLD_STOPPED, CLD_CONTINUED
+	 * or 0
+	 */
 	pid_t parent;
 	uint32_t news;
 	/* leader: a SIGCHLD is queued; the arguments with which it takes one away that comes from the restore */

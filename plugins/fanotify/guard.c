@@ -142,7 +142,8 @@ static int check_group(struct cr_session *s, struct cr_file *f, needs *list)
 		n = reaches(m, list);
 		if (!n || s->core->file_slot(s, f, 0, &t, &fd))
 			continue;
-		result = cr_refuse(s, "let the listener take the mark away before the dump (fanotify_mark, FAN_MARK_FLUSH), or dump "
+		result = cr_refuse(s, "let the listener take the mark away before the dump (fanotify_mark, FAN_MARK_FLUSH), "
+				   "or dump "
 				   "without the listener",
 				   "pid %d fd %d, fanotify: it decides about access to %s, and so to %s, which the dump has to "
 				   "open: frozen, it could not answer", s->core->task_pid(t), fd, what[m->kind],

@@ -40,8 +40,8 @@ int changed_check_option(struct cr_session *s)
 
 	for (size_t i = 0; (value = s->core->option_item(s, "file-changed", i)); i++)
 		if (policy_of(value, &len) < 0)
-			return cr_fail(s, EINVAL, "--file-changed %s: it is fail, truncate, append or ignore, for some files with a "
-						  "pattern of their names before it ('/var/log/*=append')", common_quote(s, value));
+			return cr_fail(s, EINVAL, "--file-changed %s: it is fail, truncate, append or ignore, for some files "
+				       "with a pattern of their names before it ('/var/log/*=append')", common_quote(s, value));
 	return 0;
 }
 

@@ -102,7 +102,8 @@ static const struct cr_option opt_validation = {
 static const struct cr_option opt_changed = {
 	.size = sizeof(opt_changed), .name = "file-changed", .kind = CR_OPT_LIST, .modes = RESTORE | 1u << CR_MODE_CHECK,
 	.arg = "POLICY",
-	.help = "What to do with a file that has another size, or is missing: 'fail', 'truncate' it to what it had, 'append' to what "
+	.help = "What to do with a file that has another size, or is missing: 'fail', 'truncate' it to what it had, 'append' "
+	"to what "
 		"it has, 'ignore' the difference; for those whose names match, with PATTERN= before it. May be repeated.",
 };
 static const struct cr_option opt_skip_rwx = {

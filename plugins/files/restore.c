@@ -91,8 +91,8 @@ static int validate_size(struct cr_session *s, const RegFileEntry *e, const stru
 	if (!e->has_size || e->size == (uint64_t)st->st_size || changed_policy(s, e) != REG_FAIL)
 		return 0;
 	return cr_fail(s, EINVAL, "%s has %lld bytes and had %llu at the dump: put the old contents back, or use "
-				  "--file-validation none, or --file-changed truncate, append or ignore", common_quote(s, e->name), (long long)st->st_size,
-		       (unsigned long long)e->size);
+		       "--file-validation none, or --file-changed truncate, append or ignore", common_quote(s, e->name),
+		       (long long)st->st_size, (unsigned long long)e->size);
 }
 
 static void hex_words(const uint32_t *words, size_t n, char *text)

@@ -122,7 +122,8 @@ static void put_end(const union addr *a, uint32_t addr[4], uint16_t *port)
 int inet_diag_facts(struct cr_session *s, int fd, const struct facts *k, struct diag_facts *ret)
 {
 	struct request req = {
-		.h = { .nlmsg_len = sizeof(req), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST, .nlmsg_seq = 1 },
+		.h = { .nlmsg_len = sizeof(req), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST,
+			.nlmsg_seq = 1 },
 		.q = { .sdiag_family = k->family, .sdiag_protocol = k->proto, .idiag_states = ~0u,
 		       .idiag_ext = 1 << (INET_DIAG_INFO - 1) }, /* keys come with it */
 	};

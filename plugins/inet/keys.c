@@ -45,7 +45,8 @@ int keys_check(struct cr_session *s, int fd, const struct facts *k)
 	struct diag_facts d;
 
 	if (has_ao(fd))
-		return cr_refuse(s, tcp_is_connected(k->state) ? "--tcp-close, which drops the connection" : "let the program close it",
+		return cr_refuse(s, tcp_is_connected(k->state) ? "--tcp-close, which drops the connection" :
+				 "let the program close it",
 				 "TCP socket %s -> %s: its packets are signed (TCP-AO), and what the signatures count with "
 				 "cannot be restored", src, dst);
 	if (tcp_is_connected(k->state) && k->state != SK_ESTABLISHED && !inet_diag_facts(s, fd, k, &d) && d.nkeys)

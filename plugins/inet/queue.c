@@ -84,7 +84,8 @@ static void dump_cork(struct cr_session *s, int fd, const struct facts *k)
 	if (!held_back(fd))
 		return;
 	if (!policy || strcmp(policy, "flush")) {
-		cr_lost(s, NULL, "data that the %s socket %s holds back (MSG_MORE, UDP_CORK) is not kept; --udp-cork flush sends it",
+		cr_lost(s, NULL, "data that the %s socket %s holds back (MSG_MORE, UDP_CORK) is not kept; --udp-cork flush "
+			"sends it",
 			inet_proto_name(k->type, k->proto), inet_addr_text(s, &k->src));
 		return;
 	}
@@ -286,7 +287,8 @@ void queue_dump_late(struct cr_session *s)
 
 		if (!inet_is_ours(s, f) || fd < 0 || inet_facts(fd, &k) || k.type == SOCK_STREAM || queued(fd) <= p->queued)
 			continue;
-		cr_lost(s, NULL, "datagrams that the %s socket %s has received during the dump (%u bytes, as the kernel counts) are "
+		cr_lost(s, NULL, "datagrams that the %s socket %s has received during the dump (%u bytes, as the kernel "
+			"counts) are "
 			"not in the images", inet_proto_name(k.type, k.proto), inet_addr_text(s, &k.src), queued(fd) - p->queued);
 	}
 }
@@ -486,7 +488,8 @@ int queue_restore(struct cr_session *s, struct cr_file *f, int fd, const InetSkE
 		if (st->dgrams.v[i]->id == id)
 			refill_one(&r, st->dgrams.v[i]);
 	if (r.lost)
-		cr_lost(s, NULL, "%u of %u received datagrams of the %s socket at port %u are lost: %s", r.lost, r.lost + r.arrived,
+		cr_lost(s, NULL, "%u of %u received datagrams of the %s socket at port %u are lost: %s", r.lost,
+			r.lost + r.arrived,
 			inet_proto_name(e->type, e->proto), e->src_port, r.why == -EPERM ? "putting them back needs CAP_NET_RAW" :
 			r.why == -ETIMEDOUT ? "they do not arrive; is the device lo up, does a firewall drop them?" :
 			strerror(-r.why));

@@ -2,7 +2,8 @@
 /*
  * inherit.c: objects that stay outside of the images.
  *
- * Dump: --policy KIND=external claims the descriptors of a kind. --external file[MNTID:INODE] claims the open files of that mount id and inode, whatever
+ * Dump: --policy KIND=external claims the descriptors of a kind. --external file[MNTID:INODE] claims the open files of that
+ * mount id and inode, whatever
  * they are; only their key goes into the images.  Restore: --inherit-fd fd[N]:KEY puts
  * descriptor N of the caller in the place of every object with that key: of an external one, which
  * cannot be opened otherwise, but also of a pipe, a terminal, a socket or a file that its

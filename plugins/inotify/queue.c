@@ -97,7 +97,8 @@ int inotify_queue_dump(struct cr_session *s, struct cr_file *f)
 
 		return err < 0 ? err : take_events(s, id, fd, in->queued);
 	}
-	cr_lost(s, NULL, "inotify %u: %d bytes of events that have not been read stay with the tree that goes on; a restore from these "
+	cr_lost(s, NULL, "inotify %u: %d bytes of events that have not been read stay with the tree that goes on; a restore "
+		"from these "
 		   "images has an overflow event in their place", id, in->queued);
 	return write_event(s, id, &lost);
 }

@@ -336,7 +336,8 @@ static void warn_personalities(struct cr_session *s, int fd)
 		return;
 	uring_register(fd, IORING_UNREGISTER_PERSONALITY, NULL, (uint32_t)id);
 	if (id > 1)
-		cr_lost(s, NULL, "io_uring: if the program has registered credentials with the ring (IORING_REGISTER_PERSONALITY), "
+		cr_lost(s, NULL, "io_uring: if the program has registered credentials with the ring "
+			"(IORING_REGISTER_PERSONALITY), "
 			   "they are not kept");
 }
 

@@ -62,7 +62,8 @@ static int find_facts(struct cr_session *s, int fd, const struct cr_file_info *i
 		return cr_refuse(s, common_external_remedy(s, info), "what the kernel says of message queue %s is not understood",
 				 common_quote(s, info->link));
 	if (k->unlinked && k->attr.mq_curmsgs && k->pid)
-		return cr_refuse(s, "--policy mqueue=close, if it can do without", "message queue %s has no name, something in it and "
+		return cr_refuse(s, "--policy mqueue=close, if it can do without", "message queue %s has no name, something "
+				 "in it and "
 				 "a notification (mq_notify), which taking it out would trigger", k->name);
 	if (k->unlinked && k->attr.mq_curmsgs >= k->attr.mq_maxmsg)
 		return cr_refuse(s, "let the program take something out before the dump", "message queue %s has no name and is "
@@ -132,7 +133,8 @@ static void fill_notify(struct cr_session *s, struct cr_file *f, const struct fa
 		return;
 	}
 	if (k->how == SIGEV_SIGNAL)
-		cr_lost(s, f, "the value that the signal of message queue %s brings (sigev_value), which cannot be read", k->name);
+		cr_lost(s, f, "the value that the signal of message queue %s brings (sigev_value), which cannot be read",
+			k->name);
 	q->has_notify_pid = q->has_notify_how = q->has_notify_signo = 1;
 	q->notify_pid = (uint32_t)s->core->task_vpid(t);
 	q->notify_how = k->how;

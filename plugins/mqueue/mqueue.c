@@ -44,7 +44,8 @@ static struct state *state(struct cr_session *s)
 
 static int mqueue_match(const struct cr_file_info *info)
 {
-	return info->fs_magic == MQUEUE_MAGIC_ && S_ISREG(info->st.st_mode) && !(info->flags & O_PATH_) ? CR_SPECIFIC : CR_NOT_MINE;
+	return info->fs_magic == MQUEUE_MAGIC_ && S_ISREG(info->st.st_mode) && !(info->flags & O_PATH_) ? CR_SPECIFIC :
+	CR_NOT_MINE;
 }
 
 /* ---- load ---- */
@@ -116,7 +117,8 @@ static int make(struct cr_session *s, const MqueueQueue *q, const char *name)
 	int fd = mq_open(name, O_RDWR | O_CREAT | O_EXCL | O_NONBLOCK | O_CLOEXEC, 0600, &attr);
 
 	if (fd < 0)
-		return cr_fail(s, errno, "making message queue %s of %u messages of %u bytes: %s%s", common_quote(s, name), q->max_letters,
+		return cr_fail(s, errno, "making message queue %s of %u messages of %u bytes: %s%s", common_quote(s, name),
+			       q->max_letters,
 			       q->max_bytes, strerror(errno), errno == EINVAL ? " (limits: /proc/sys/fs/mqueue)" : "");
 	if (fchown(fd, q->uid, q->gid) || fchmod(fd, q->mode & 07777)) {
 		int err = cr_fail(s, errno, "owner and mode of message queue %s: %s", common_quote(s, name), strerror(errno));

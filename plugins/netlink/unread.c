@@ -68,7 +68,8 @@ int unread_summary(struct cr_session *s)
 	uint32_t n = netlink_state(s)->lost;
 
 	if (n)
-		cr_lost(s, NULL, "%" PRIu32 " netlink socket%s had unread messages, which are lost: the restored program is told so by "
+		cr_lost(s, NULL, "%" PRIu32 " netlink socket%s had unread messages, which are lost: the restored program is "
+			"told so by "
 			"ENOBUFS", n, n == 1 ? "" : "s");
 	return 0;
 }

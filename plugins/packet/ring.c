@@ -156,7 +156,8 @@ int ring_check(struct cr_session *s, int fd, const struct packet_facts *k)
 	if (!bytes)
 		return 0;
 	if (bytes > RING_MAX)
-		return cr_refuse(s, "let the program use a smaller one", "packet socket with a ring of %ju bytes", (uintmax_t)bytes);
+		return cr_refuse(s, "let the program use a smaller one", "packet socket with a ring of %ju bytes",
+				 (uintmax_t)bytes);
 	mem = map_ring(fd, bytes);
 	if (mem == MAP_FAILED)
 		return cr_refuse(s, "end the capture before the dump", "packet socket with a ring that cannot be mapped: %s",
@@ -182,7 +183,8 @@ int ring_dump(struct cr_session *s, struct cr_file *f, int fd, const PacketSockE
 		return cr_fail(s, errno, "mapping the ring of a packet socket: %s", strerror(errno));
 	r.head = e->rx_ring ? find_head(&v) : 0;
 	if (e->rx_ring && e->version == TPACKET_V3 && !is_full(&v, r.head) && block_at(&v, r.head)->num_pkts)
-		cr_lost(s, f, "ring of a packet socket: %u frames in the block that the kernel has not given away yet are dropped",
+		cr_lost(s, f, "ring of a packet socket: %u frames in the block that the kernel has not given away yet are "
+			"dropped",
 			block_at(&v, r.head)->num_pkts);
 	r.len = bytes;
 	err = common_append(s, &packet_img_ring, s->core->file_id(f), &r.base);
@@ -341,7 +343,8 @@ static int refill(struct cr_session *s, int fd, const struct view *v, const Pack
 	int err = r->head ? advance(fd, v, r->head) : 0;
 
 	if (err < 0)
-		return cr_fail(s, -err, "bringing the ring of a packet socket to its position (%u) with frames through the device "
+		return cr_fail(s, -err, "bringing the ring of a packet socket to its position (%u) with frames through the "
+			       "device "
 			       "lo, which must be up: %s", r->head, strerror(-err));
 	write_back(v, old, r->len, r->head);
 	cr_debug(s, "ring of %u blocks of %u bytes, version %u, blocks end after %u ms: goes on at %u", v->ring->block_nr,

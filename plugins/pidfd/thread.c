@@ -44,11 +44,13 @@ int thread_check(struct cr_session *s, struct cr_file *f, pid_t process, pid_t t
 
 	if (s->core->file_slot(s, f, 0, &t, &fd) < 0)
 		return cr_refuse(s, "let the program receive it before the dump",
-				 "the pidfd of thread %d is on its way through a socket: only its own process can make it again", tid);
+				 "the pidfd of thread %d is on its way through a socket: only its own process can make it "
+				 "again", tid);
 	for (size_t i = 0; !s->core->file_slot(s, f, i, &t, &fd); i++)
 		if (s->core->task_pid(t) != process)
 			return cr_refuse(s, "--policy pidfd=close, if it can do without",
-					 "the pidfd is of thread %d of process %d, and process %d has it: only its own process can "
+					 "the pidfd is of thread %d of process %d, and process %d has it: only its own "
+					 "process can "
 					 "make it again", tid, process, s->core->task_pid(t));
 	return 0;
 }

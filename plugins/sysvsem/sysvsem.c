@@ -3,7 +3,8 @@
  * sysvsem.c: what the kernel takes back when a process ends: adjustments of System V semaphores (SEM_UNDO).
  *
  * Sets of semaphores belong to the IPC namespace and outlive the tree.  But when the tree is killed, the kernel gives
- * back what its processes had taken with SEM_UNDO, and a restored process has to take it again.  The kernel tells nobody what a process
+ * back what its processes had taken with SEM_UNDO, and a restored process has to take it again.  The kernel tells nobody what
+ * a process
  * has to give back, only whether there is anything (kcmp).  So the values before the dump are kept: at restore, a semaphore
  * that was changed last by the end of that process has been given back the difference, and the process takes it again.
  */
@@ -95,7 +96,8 @@ static struct cr_task *next_owner(struct cr_session *s, struct cr_task *t)
 
 static int sysvsem_dump_late(struct cr_session *s)
 {
-	static const char text[] = "pid %d: what it has to give back of System V semaphores (SEM_UNDO) %s; restored, it has nothing to "
+	static const char text[] = "pid %d: what it has to give back of System V semaphores (SEM_UNDO) %s; restored, it has "
+	"nothing to "
 				   "give back";
 	struct cr_task *owner = next_owner(s, NULL);
 	int stays = s->core->option_flag(s, "leave-running") || s->core->option_flag(s, "leave-stopped");

@@ -75,7 +75,8 @@ static const struct cr_file_kind unix_kind = {
 };
 static const struct cr_file_kind *const unix_kinds[] = { &unix_kind, NULL };
 static const struct cr_option *const unix_options[] = { &option_external, &option_peer, NULL };
-static const struct cr_img_type *const unix_images[] = { &unix_img_queues, &unix_img_packets, &unix_img_moved, &unix_img_extra, &unix_img_peers, &unix_img_creds,
+static const struct cr_img_type *const unix_images[] = { &unix_img_queues, &unix_img_packets, &unix_img_moved,
+	&unix_img_extra, &unix_img_peers, &unix_img_creds,
 							   NULL };
 static const char *const unix_externals[] = { "unix[", "socket[", NULL };
 

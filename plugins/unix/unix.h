@@ -128,7 +128,8 @@ static inline struct unix_state *unix_state(struct cr_session *s)
 	return s->core->plugin_priv(s, sizeof(struct unix_state));
 }
 
-extern const struct cr_img_type unix_img_queues, unix_img_packets, unix_img_moved, unix_img_moved, unix_img_extra, unix_img_peers, unix_img_creds;
+extern const struct cr_img_type unix_img_queues, unix_img_packets, unix_img_moved, unix_img_moved, unix_img_extra,
+unix_img_peers, unix_img_creds;
 extern const struct sock_extra unix_extra[];
 
 /* ---- diag.c ---- */
@@ -232,7 +233,10 @@ int name_accept_hidden(struct cr_session *s, int client, const struct sk_cred *c
 		       const struct sk_cred *listens, int *ret_fd);
 /* Connects fd to the socket target that was bound as e says.  0 or -errno, not recorded. */
 int name_connect(struct cr_session *s, int fd, int target, const UnixSkEntry *e);
-/* As name_bind(), where nobody sees it: an abstract name as it is, a path in a root directory of its own. 0 or -errno, not recorded. */
+/*
+ * As name_bind(), where nobody sees it: an abstract name as it is, a path in a root directory of its own. 0 or -errno, not
+ * recorded.
+ */
 int name_bind_unseen(struct cr_session *s, int fd, const ProtobufCBinaryData *name);
 /*
  * The address of the socket target that was bound as e says; -1, or a descriptor that must be open as long as it is

@@ -20,13 +20,17 @@ static const struct unkept {
 } table[] = {
 	{ "perf", "anon_inode:[perf_event]", "a performance counter (perf_event_open)", "what it counts cannot be read back",
 	  "end the measurement before the dump" },
-	{ "seccomp-notify", "anon_inode:seccomp notify", "the listener of a seccomp filter", "it belongs to the filter of a running process",
+	{ "seccomp-notify", "anon_inode:seccomp notify", "the listener of a seccomp filter", "it belongs to the filter of a "
+		"running process",
 	  "dump without the supervising program, or let that program close it" },
-	{ "bpf-prog", "anon_inode:bpf-prog", "a BPF program", "the kernel gives a verified program back to nobody who could load it again",
+	{ "bpf-prog", "anon_inode:bpf-prog", "a BPF program", "the kernel gives a verified program back to nobody who could "
+		"load it again",
 	  "let the program close it, and load it again after the restore" },
-	{ "bpf-link", "anon_inode:bpf-link", "the attachment of a BPF program", "it is an effect on the kernel, not state of the process",
+	{ "bpf-link", "anon_inode:bpf-link", "the attachment of a BPF program", "it is an effect on the kernel, not state of "
+		"the process",
 	  "let the program detach it before the dump" },
-	{ "bpf-link", "anon_inode:bpf_link", "the attachment of a BPF program", "it is an effect on the kernel, not state of the process",
+	{ "bpf-link", "anon_inode:bpf_link", "the attachment of a BPF program", "it is an effect on the kernel, not state of "
+		"the process",
 	  "let the program detach it before the dump" },
 	{ "bpfmap", "anon_inode:bpf-map", "a mapped BPF map", "the kernel does not tell which map it is",
 	  "let the program unmap it before the dump" },
@@ -43,9 +47,11 @@ static const struct unkept {
 	  "take the device away from the program before the dump" },
 	{ "landlock-ruleset", "anon_inode:[landlock-ruleset]", "a Landlock ruleset", "its rules cannot be read back",
 	  "let the program close it when it has restricted itself" },
-	{ "fscontext", "anon_inode:[fscontext]", "a file system that is being configured (fsopen)", "what was set cannot be read back",
+	{ "fscontext", "anon_inode:[fscontext]", "a file system that is being configured (fsopen)",
+		"what was set cannot be read back",
 	  "let the program finish the mount" },
-	{ "mapped-socket", "socket:[", "the ring of a packet socket, or data of a zero-copy receive", "it is shared with the network device",
+	{ "mapped-socket", "socket:[", "the ring of a packet socket, or data of a zero-copy receive",
+		"it is shared with the network device",
 	  "let the program unmap it before the dump" },
 };
 
@@ -110,11 +116,13 @@ static int refuse_socket(struct cr_session *s, const struct cr_file_info *info)
 					 info->sock_protocol);
 	}
 	if (info->sock_domain == AF_INET || info->sock_domain == AF_INET6)
-		return cr_refuse(s, policy_too(s, family_remedy, "other-socket"), "no plugin keeps this kind of socket for the internet (%s): type %s, protocol "
+		return cr_refuse(s, policy_too(s, family_remedy, "other-socket"), "no plugin keeps this kind of socket for "
+				 "the internet (%s): type %s, protocol "
 				 "%d%s", info->sock_domain == AF_INET ? "IPv4" : "IPv6", type, info->sock_protocol,
 				 info->sock_protocol == IPPROTO_SCTP ? ", which is SCTP" :
 				 info->sock_protocol == IPPROTO_DCCP ? ", which is DCCP" : "");
-	return cr_refuse(s, policy_too(s, family_remedy, "other-socket"), "no plugin keeps sockets of family %d: type %s, protocol %d", info->sock_domain,
+	return cr_refuse(s, policy_too(s, family_remedy, "other-socket"), "no plugin keeps sockets of family %d: type %s, "
+			 "protocol %d", info->sock_domain,
 			 type, info->sock_protocol);
 }
 

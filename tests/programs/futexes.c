@@ -96,7 +96,8 @@ static int wait_job(struct job *j)
 		r = syscall(SYS_futex_waitv, v, 3, 0, &ts, CLOCK_MONOTONIC);
 		return r == 1 ? 0 : r < 0 ? -errno : r;
 	case 5:
-		r = syscall(SYS_FUTEX_WAIT2, &w->wait2, 1ul, ~0ul, FUTEX2_U32 | (j->priv ? FUTEX2_PRIV : 0), NULL, CLOCK_MONOTONIC);
+		r = syscall(SYS_FUTEX_WAIT2, &w->wait2, 1ul, ~0ul, FUTEX2_U32 | (j->priv ? FUTEX2_PRIV : 0), NULL,
+			    CLOCK_MONOTONIC);
 		return r < 0 ? -errno : 0;
 	case 6:
 		r = lock(w, &w->pi, FUTEX_LOCK_PI | p);
@@ -105,7 +106,10 @@ static int wait_job(struct job *j)
 		r = lock(w, &w->pi2, FUTEX_LOCK_PI2_OP | p);
 		return r ? r : unlock(&w->pi2, p);
 	case 8:
-		/* a condition variable with a PI mutex; interrupted before it is moved, it says EAGAIN when the word has changed */
+		/*
+		 * a condition variable with a PI mutex; interrupted before it is moved, it says EAGAIN when the word has
+		 * changed
+		 */
 		r = futex(&w->cond, FUTEX_WAIT_REQUEUE_PI | p, 1, NULL, &w->pi, 0);
 		if (r < 0)
 			return -errno;

@@ -58,7 +58,8 @@ int main(int argc, char **argv)
 	dead = open_of(gone, "status", O_RDONLY);
 	dead_dir = open_of(gone, "task", O_RDONLY | O_DIRECTORY);
 	dead_top = open_of(gone, "", O_RDONLY | O_DIRECTORY);
-	CHECK(dead_top >= 0 && own >= 0 && maps >= 0 && mem >= 0 && net >= 0 && dir >= 0 && fds >= 0 && kid >= 0 && dead >= 0 && dead_dir >= 0);
+	CHECK(dead_top >= 0 && own >= 0 && maps >= 0 && mem >= 0 && net >= 0 && dir >= 0 && fds >= 0 && kid >= 0 &&
+	      dead >= 0 && dead_dir >= 0);
 	CHECK(kill(gone, SIGKILL) == 0 && waitpid(gone, NULL, 0) == gone);
 	prog_ready();
 	check_link(own, getpid(), "stat");

@@ -71,7 +71,8 @@ static void expect(int fd, const char *text, const char *from, pid_t pid, uid_t 
 		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS)
 			memcpy(&cred, CMSG_DATA(c), sizeof(cred));
 	if (cred.pid != pid || cred.uid != uid || cred.gid != gid)
-		prog_fail("%s: from pid %d, user %u, group %u, not %d, %u, %u", text, cred.pid, cred.uid, cred.gid, pid, uid, gid);
+		prog_fail("%s: from pid %d, user %u, group %u, not %d, %u, %u", text, cred.pid, cred.uid, cred.gid, pid,
+			  uid, gid);
 }
 
 /* A process of another user, if that is possible, sends and ends. Its pid. */
@@ -115,7 +116,8 @@ int main(int argc, char **argv)
 	prog_init(argc, argv);
 	CHECK(chdir(prog_dir) == 0 && getrandom(&salt, sizeof(salt), 0) == sizeof(salt));
 	r = bound("receiver");
-	CHECK(chmod("receiver", 0666) == 0 && chmod(".", 0777) == 0 && setsockopt(r, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) == 0);
+	CHECK(chmod("receiver", 0666) == 0 && chmod(".", 0777) == 0 && setsockopt(r, SOL_SOCKET, SO_PASSCRED, &one,
+										  sizeof(one)) == 0);
 	plain = socket(AF_UNIX, SOCK_DGRAM, 0);
 	other = other_sends(plain, "receiver", "another one", &ouid, &ogid);
 	path = bound("path");
