@@ -5,6 +5,8 @@
  */
 #include <mqueue.h>
 #include <signal.h>
+#include <stdint.h>
+#include <sys/random.h>
 
 #include "prog.h"
 
@@ -13,9 +15,11 @@ static char names[3][64];
 static mqd_t make(int i, int flags, long max)
 {
 	struct mq_attr a = { .mq_maxmsg = max, .mq_msgsize = 64 };
+	uint64_t at_random; /* other pid namespaces share the names */
 	mqd_t q;
 
-	snprintf(names[i], sizeof(names[i]), "/stasis-test-%d-%d", (int)getpid(), i);
+	CHECK(getrandom(&at_random, sizeof(at_random), 0) == sizeof(at_random));
+	snprintf(names[i], sizeof(names[i]), "/stasis-test-%016llx-%d", (unsigned long long)at_random, i);
 	q = mq_open(names[i], flags | O_CREAT | O_EXCL, 0640, &a);
 	if (q < 0 && errno == ENOSYS)
 		prog_skip("the kernel has no message queues");
