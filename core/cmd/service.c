@@ -136,10 +136,15 @@ int cmd_service(struct session *s, int argc, char **argv)
 	if (background)
 		pid = fork();
 	if (pid < 0)
-		err = fail(s, errno, "fork: %s", strerror(errno));
-	if (err == 0 && (pid > 0 || !background))
+		err = fail(s, errno, "the service cannot go into the background: fork: %s", strerror(errno));
+	else if (pid > 0 || !background)
 		err = write_pid(s, pid > 0 ? pid : getpid());
-	if (pid > 0) {
+	if (pid) {
+		/* no service is left behind that nobody was told of */
+		if (err && pid > 0)
+			kill(pid, SIGKILL);
+		if (err)
+			unlink(path);
 		close(sk);
 		return err;
 	}

@@ -252,6 +252,11 @@ def service():
             die("the socket of the service that ended is still there")
         time.sleep(0.05)
     print("ok service: end", flush=True)
+    bad_pidfile = subprocess.run([CRIU, "service", "-d", "--address", address, "--pidfile", f"{DIR}/absent/pid"],
+                                 capture_output=True, text=True, timeout=60)
+    if bad_pidfile.returncode == 0 or "absent/pid" not in bad_pidfile.stderr or os.path.exists(address):
+        die(f"a service without its pid file: {bad_pidfile}")
+    print("ok service: pid file", flush=True)
 
 
 simple()
