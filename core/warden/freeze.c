@@ -17,90 +17,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-const char *yama_hint(void)
-{
-	_cleanup_buf_ struct buf b = { 0 };
-	int scope = read_file(AT_FDCWD, "/proc/sys/kernel/yama/ptrace_scope", &b) == 0 && b.len ? atoi(b.p) : 0;
-
-	switch (scope) {
-	case 1:
-		return " (kernel.yama.ptrace_scope is 1: only ancestors may trace; anybody else needs CAP_SYS_PTRACE: run "
-		"stasis as "
-		       "root, or set it to 0)";
-	case 2:
-		return " (kernel.yama.ptrace_scope is 2: tracing needs CAP_SYS_PTRACE: run stasis as root, or set it to 0)";
-	case 3:
-		return " (kernel.yama.ptrace_scope is 3: nobody may trace until this machine is booted again)";
-	}
-	return "";
-}
-
-/* What the kernel has looked at, see ptrace(2), as far as it can be seen. */
-static const char *why_not(const struct proc_status *st, pid_t pid)
-{
-	char path[32];
-	struct stat file;
-
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
-	for (int i = 0; i < 3; i++)
-		if (st->uid[i] != getuid() || st->gid[i] != getgid())
-			return "it is another user's, or setuid or setgid; that needs CAP_SYS_PTRACE (run stasis as root)";
-	if (stat(path, &file) == 0 && file.st_uid != st->uid[1])
-		return "it is not dumpable (PR_SET_DUMPABLE, or its program may not be read or had more rights); that needs "
-		       "CAP_SYS_PTRACE (run stasis as root)";
-	if (st->cap_prm)
-		return "it has capabilities that stasis lacks; that needs CAP_SYS_PTRACE (run stasis as root)";
-	return *yama_hint() ? "the Yama security module does not allow it" :
-			      "a security module does not allow it; CAP_SYS_PTRACE may be needed (run stasis as root)";
-}
-
-/* Why PTRACE_SEIZE was refused. 1: the thread is ours already; 0: nothing to trace; -errno: recorded. */
-static int explain_refusal(struct server *sv, pid_t pid, pid_t tid, int err)
-{
-	struct proc_status st = { 0 }, by = { 0 };
-	int ret = 0;
-
-	if (err == -ESRCH || proc_read_status(pid, tid, &st) < 0)
-		goto out;
-	if (st.state == 'Z' || st.state == 'X')
-		goto out;
-	if (st.tracer == getpid()) {
-		ret = 1;
-	} else if (st.tracer) {
-		proc_read_status(st.tracer, 0, &by);
-		ret = wd_fail(sv, -EBUSY, "pid %d (%s) is traced by pid %d (%s); end that program first", tid, st.comm,
-			      st.tracer, by.comm[0] ? by.comm : "outside this pid namespace");
-	} else {
-		ret = wd_fail(sv, err, "pid %d (%s) must not be traced: %s%s", tid, st.comm, why_not(&st, pid), yama_hint());
-	}
-out:
-	proc_status_free(&by);
-	proc_status_free(&st);
-	return ret;
-}
-
-/* 1: seized and interrupted, 0: there is nothing to trace, -errno */
-static int seize(struct server *sv, pid_t pid, pid_t tid)
-{
-	int err = pt(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD);
-
-	if (sv->fz.seizes)
-		__atomic_add_fetch(sv->fz.seizes, 1, __ATOMIC_RELAXED);
-	if (err)
-		err = explain_refusal(sv, pid, tid, err);
-	else
-		err = 1;
-	if (err != 1)
-		return err;
-	pt_sure(PTRACE_INTERRUPT, tid, 0, 0);
-	tracee_add(sv, pid, tid);
-	return 1;
-}
+#define LEADER_WAIT_MS 300
 
 /* Children of one thread, appended; taskdir: /proc/PID/task. One that vanished has none. */
 static void add_children(int taskdir, pid_t tid, int_list *ret)
@@ -141,7 +62,7 @@ static int scan_process(struct server *sv, pid_t pid, int_list *pids)
 	for (size_t i = 0; i < tids.n && err >= 0; i++) {
 		/* stopped, it would give up what it does for the program */
 		if (!tracee_find(sv, tids.v[i]) && !proc_is_worker(pid, tids.v[i])) {
-			err = seize(sv, pid, tids.v[i]);
+			err = tracee_seize(sv, pid, tids.v[i]);
 			found += err == 1;
 		}
 		add_children(taskdir, tids.v[i], pids);
@@ -151,16 +72,18 @@ static int scan_process(struct server *sv, pid_t pid, int_list *pids)
 }
 
 /* One pass: number of new threads, or -errno. */
-static int scan(struct server *sv, pid_t root)
+static int scan(struct server *sv, pid_t root, uint64_t deadline)
 {
 	int_list pids = { 0 };
 	int found = 0, n = 0;
 
 	*vec_push(&pids) = root;
+	seizes_begin(sv, deadline);
 	for (size_t i = 0; i < pids.n && n >= 0; i++) {
 		n = scan_process(sv, pids.v[i], &pids);
 		found += MAX_OF(n, 0);
 	}
+	seizes_end();
 	vec_free(&pids);
 	return n < 0 ? n : found;
 }
@@ -225,12 +148,12 @@ static int timed_out(struct server *sv, unsigned timeout)
 	FOR_EACH_TRACEE(t, sv) {
 		if (t->state != TR_RUNNING)
 			continue;
-		if (tid++ == 0) {
-			pid = t->tgid;
-			tid = t->tid;
-		} else {
+		if (tid) {
 			more++;
+			continue;
 		}
+		pid = t->tgid;
+		tid = t->tid;
 	}
 	if (!tid)
 		return wd_fail(sv, -ETIMEDOUT, "the tree makes new tasks faster than they can be stopped "
@@ -278,11 +201,21 @@ static bool all_held(struct server *sv)
 	return all;
 }
 
-/* Why a root without a running leader cannot be dumped. */
+/*
+ * Why a root without a running leader cannot be dumped.  While another thread than the leader executes a program there is
+ * no leader for a moment: 0 when it has come back.
+ */
 static int dead_root(struct server *sv, pid_t root)
 {
 	struct proc_stat st = { 0 };
 
+	for (int i = 0; i < LEADER_WAIT_MS; i++) {
+		if (proc_read_stat(root, 0, &st) < 0 || st.num_threads < 2)
+			break;
+		if (st.state != 'Z' && st.state != 'X')
+			return 0;
+		usleep(1000);
+	}
 	if (proc_read_stat(root, 0, &st) == 0 && st.num_threads > 1)
 		return wd_fail(sv, -EOPNOTSUPP, "the leading thread of process %d has exited but other threads live on: "
 			       "that shape is not supported", root);
@@ -318,7 +251,7 @@ static int freeze_tree(struct server *sv, pid_t root, const char *cgroup, unsign
 		bool held = all_held(sv);
 		pid_t dog = freezer_watchdog(sv);
 
-		found = dog < 0 ? dog : scan(sv, root);
+		found = dog < 0 ? dog : scan(sv, root, deadline);
 		freezer_watchdog_end(dog);
 		err = found < 0 ? found : 0;
 		if (!err)

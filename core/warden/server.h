@@ -207,6 +207,13 @@ void tracees_sweep(struct server *sv);
 	for (struct tracee *x = (sv)->t.first; x; x = x->next) \
 		if (x->state != TR_GONE)
 
+/*
+ * Seizes and interrupts one thread, which becomes RUNNING.  Only between seizes_begin() and seizes_end(); deadline: now_us().
+ * 1: done, or it was ours already; 0: there is nothing to trace; -errno: recorded.
+ */
+int tracee_seize(struct server *sv, pid_t pid, pid_t tid);
+void seizes_begin(struct server *sv, uint64_t deadline);
+void seizes_end(void);
 /* Next wait status of tid. 0, -ETIMEDOUT at deadline (now_us()), -ESRCH: dead and reaped, or a zombie. */
 int tracee_wait(pid_t tid, int *ret_status, uint64_t deadline);
 /*

@@ -11,10 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/rseq.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- rseq ---- */
@@ -167,6 +169,7 @@ void be_pipes(void)
 
 #define CHILDREN 12
 #define LIVES 8
+#define SLEEPERS 40
 
 static void *short_life(void *arg)
 {
@@ -193,14 +196,53 @@ static void live(unsigned turn)
 	_exit(0);
 }
 
+static void *execute(void *arg)
+{
+	char *argv[] = { (char *)"target", (char *)"restless", (char *)dir, NULL }, *envp[] = { (char *)"EXEC=1", NULL };
+
+	usleep((unsigned long)arg);
+	execve("/proc/self/exe", argv, envp);
+	die("execve");
+	return NULL;
+}
+
+static void *sleep_on(void *arg)
+{
+	for (;;)
+		pause();
+	return arg;
+}
+
+/* Many threads, the last of which executes the program again: all others have to die before, traced or not. */
+static void execute_often(void)
+{
+	pthread_attr_t small;
+	pthread_t t;
+
+	pthread_attr_init(&small);
+	pthread_attr_setstacksize(&small, 65536);
+	for (int i = 0; i < SLEEPERS; i++)
+		if (pthread_create(&t, &small, sleep_on, NULL))
+			die("pthread_create");
+	if (pthread_create(&t, &small, execute, (void *)(1000 + (unsigned long)clock() % 20000)))
+		die("pthread_create");
+	sleep_on(NULL);
+}
+
 void be_restless(void)
 {
 	unsigned turn = 0, alive = 0;
 	uint64_t *beat;
 
+	if (getenv("EXEC"))
+		execute_often();
 	if (getenv("CHILD")) {
 		usleep(500);
 		_exit(0);
+	}
+	if (fork() == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		execute_often();
 	}
 	beat = mover();
 	ready();
