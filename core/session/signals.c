@@ -8,6 +8,13 @@
 
 #include "phase.h"
 
+/* A sanitizer has handlers of its own, which say more. */
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
+
 static const int ends[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 static const int crashes[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE };
 
@@ -65,12 +72,8 @@ void signals_init(void)
 
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
-#ifndef __SANITIZE_ADDRESS__
-	for (size_t i = 0; i < ARRAY_SIZE(crashes); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(crashes) && !SANITIZED; i++)
 		sigaction(crashes[i], &sa, NULL);
-#else
-	(void)sa;
-#endif
 }
 
 void signals_default(void)
