@@ -7,12 +7,19 @@
 
 #include <errno.h>
 
-typedef VEC(const char *) names;
+typedef VEC(char *) names;
+
+static void names_free(names *n)
+{
+	for (size_t i = 0; i < n->n; i++)
+		free(n->v[i]);
+	vec_free(n);
+}
 
 static void kinds_of(const struct plugin *p, names *ret)
 {
 	for (size_t i = 0; p->def && p->def->files && p->def->files[i]; i++)
-		*vec_push(ret) = p->def->files[i]->name;
+		*vec_push(ret) = xstrdup(p->def->files[i]->name);
 }
 
 static void policies_of(const struct plugin *p, names *ret)
@@ -24,32 +31,32 @@ static void policies_of(const struct plugin *p, names *ret)
 			continue;
 		buf_printf(&b, "%s=", p->def->files[i]->name);
 		policy_actions(p->def->files[i], &b);
-		*vec_push(ret) = b.p; /* lives until the end of the command, as the declarations do */
+		*vec_push(ret) = b.p;
 	}
 }
 
 static void options_of(const struct plugin *p, names *ret)
 {
 	for (size_t i = 0; p->def && p->def->options && p->def->options[i]; i++)
-		*vec_push(ret) = p->def->options[i]->name;
+		*vec_push(ret) = xstrdup(p->def->options[i]->name);
 }
 
 static void features_of(const struct plugin *p, names *ret)
 {
 	for (size_t i = 0; p->def && p->def->features && p->def->features[i]; i++)
-		*vec_push(ret) = p->def->features[i]->name;
+		*vec_push(ret) = xstrdup(p->def->features[i]->name);
 }
 
 static void externals_of(const struct plugin *p, names *ret)
 {
 	for (size_t i = 0; p->def && p->def->externals && p->def->externals[i]; i++)
-		*vec_push(ret) = p->def->externals[i];
+		*vec_push(ret) = xstrdup(p->def->externals[i]);
 }
 
 static void caps_of(const struct plugin *p, names *ret)
 {
 	for (size_t i = 0; p->def && p->def->caps && p->def->caps[i]; i++)
-		*vec_push(ret) = p->def->caps[i];
+		*vec_push(ret) = xstrdup(p->def->caps[i]);
 }
 
 /* What is listed of a plugin, as text and as JSON. */
@@ -88,7 +95,7 @@ static void print_part(const struct part *part, const struct plugin *p)
 	}
 	if (n.n && !part->title_each)
 		putchar('\n');
-	vec_free(&n);
+	names_free(&n);
 }
 
 static void print_text(const struct plugin *p)
@@ -127,7 +134,7 @@ static void print_json(const struct plugin *p)
 			json_string(stdout, n.v[k]);
 		}
 		putchar(']');
-		vec_free(&n);
+		names_free(&n);
 	}
 	putchar('}');
 }
