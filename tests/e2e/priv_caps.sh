@@ -5,6 +5,7 @@
 set -u
 . tests/lib.sh
 [ "$(awk '{print $3; exit}' /proc/self/uid_map)" -gt 1000 ] || skip "this user namespace has no ordinary user"
+reachable_build
 real=$(realpath "$BUILD")/stasis; STASIS=$DIR/stasis; work=$DIR/work; chmod 755 "$DIR"
 user=(setpriv --reuid 1000 --regid 1000 --clear-groups)
 
@@ -15,7 +16,7 @@ without() { printf '#!/bin/bash\nexec setpriv --bounding-set -%s --inh-caps -%s 
 start() { # PROGRAM
 	rm -rf "$work" "$DIR/img"; mkdir -p "$work" "$DIR/img"; chown 1000:1000 "$work" "$DIR/img"
 	rm -f "$DIR/out"; touch "$DIR/out"; chown 1000 "$DIR/out"
-	setsid "${user[@]}" --inh-caps -all "$BUILD/programs/$1" "$work" >"$DIR/out" 2>&1 </dev/null & pid=$!; track $pid
+	(cd / && exec setsid "${user[@]}" --inh-caps -all "$BUILD/programs/$1" "$work" >"$DIR/out" 2>&1 </dev/null) & pid=$!; track $pid
 	wait_for 10 test -e "$work/ready" || { grep -q SKIP "$work/result" && return 1; fail "$1 does not get ready: $(cat "$DIR/out")"; }
 }
 stop() { kill -9 $pid 2>/dev/null; wait $pid 2>/dev/null; wait_for 5 gone $pid; }
@@ -65,7 +66,7 @@ if "${ns[@]}" true 2>/dev/null; then
 	for p in core/threads core/sessions files/ghost pipes/contents; do
 		has $p || continue
 		rm -rf "$work"; mkdir "$work"; chown 1000:1000 "$work"
-		(cd "$work" && DIR=$work STASIS=$real OWN_PTS=1 "${ns[@]}" bash "$OLDPWD/tests/prog.sh" "$BUILD/programs/$p" rounds "$work/none" >"$DIR/out" 2>&1)
+		(cd "$work" && DIR=$work STASIS=$real OWN_PTS=1 "${ns[@]}" bash "$TESTS/prog.sh" "$BUILD/programs/$p" rounds "$work/none" >"$DIR/out" 2>&1)
 		rc=$?; [ $rc = 0 ] || [ $rc = 77 ] || fail "a user namespace of his own: $p: $(tail "$DIR/out")"
 	done
 fi

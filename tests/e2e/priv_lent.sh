@@ -6,6 +6,7 @@ set -u
 . tests/lib.sh
 command -v setcap >/dev/null || skip "there is no setcap"
 [ "$(awk '{print $3; exit}' /proc/self/uid_map)" -gt 1000 ] || skip "this user namespace has no ordinary user"
+reachable_build
 ls "$BUILD"/plugins/*.so >/dev/null 2>&1 || skip "the plugins are built in"
 user=(setpriv --reuid 1000 --regid 1000 --clear-groups)
 as=("${user[@]}" --inh-caps -all)
