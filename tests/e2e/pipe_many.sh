@@ -6,7 +6,7 @@ set -u
 . tests/lib.sh
 prog=$BUILD/programs/pipes/pipe_many uid=61234
 [ -x "$prog" ] || fail "$prog is not built"
-[ "$(awk '{print $1 + $3; exit}' /proc/self/uid_map)" -gt $uid ] || skip "this user namespace has no user $uid"
+read -r first _ count </proc/self/uid_map; [ $((first + count)) -gt $uid ] || skip "this user namespace has no user $uid"
 caps=+checkpoint_restore,+sys_ptrace
 user=(setpriv --reuid $uid --regid $uid --clear-groups)
 real=$(realpath "$BUILD")/stasis; STASIS=$DIR/stasis
