@@ -107,6 +107,28 @@ static int copy_range(struct session *s, struct task *t, int mem, uint64_t from,
 	return 0;
 }
 
+/* As copy_range(), of a whole mapping; below guard regions it shows nothing. */
+static int copy_mapping(struct session *s, struct task *t, int mem, const struct vma_area *a, int fd)
+{
+	uint64_t at = a->v.start;
+	struct scanner sc;
+	int err = scanner_open(&sc, task_pid(t));
+
+	if (!err)
+		err = scan_areas(&sc, a, 1);
+	for (size_t i = 0; i < sc.guards.n && !err; i++) {
+		err = copy_range(s, t, mem, at, sc.guards.v[i].start - at, fd, a->v.pgoff + at - a->v.start);
+		at = sc.guards.v[i].start + sc.guards.v[i].bytes;
+	}
+	if (!err)
+		err = copy_range(s, t, mem, at, a->v.end - at, fd, a->v.pgoff + at - a->v.start);
+	if (!err && sc.guards.n)
+		lost(s, "pid %d: what the shared memory at 0x%" PRIx64 " has below its guard regions cannot be read in this user "
+		     "namespace: zeros, unless another mapping shows it", task_pid(t), a->v.start);
+	scanner_close(&sc);
+	return err;
+}
+
 /* What the mappings of t show of the object. */
 static int copy_mappings(struct session *s, struct task *t, uint64_t shmid, int fd, uint64_t *size)
 {
@@ -122,7 +144,7 @@ static int copy_mappings(struct session *s, struct task *t, uint64_t shmid, int 
 		*size = MAX_OF(*size, a->v.pgoff + a->v.end - a->v.start);
 		if (ftruncate(fd, *size) < 0)
 			return -errno;
-		err = copy_range(s, t, mem, a->v.start, a->v.end - a->v.start, fd, a->v.pgoff);
+		err = copy_mapping(s, t, mem, a, fd);
 	}
 	return err;
 }
