@@ -418,6 +418,12 @@ static const struct {
 	{ SYS_io_getevents, 4, false }, { SYS_io_pgetevents, 4, false },
 };
 
+/* CPU time does not go on while a thread waits: nobody can tell how much of it is left. */
+static bool by_cpu_time(uint64_t clock)
+{
+	return (int)clock < 0 || (int)clock == CLOCK_PROCESS_CPUTIME_ID || (int)clock == CLOCK_THREAD_CPUTIME_ID;
+}
+
 bool arch_time_limit(long nr, const uint64_t args[6], struct arch_limit *ret)
 {
 	struct arch_limit l = { 0 };
@@ -436,6 +442,8 @@ bool arch_time_limit(long nr, const uint64_t args[6], struct arch_limit *ret)
 		return false;
 	/* others than FUTEX_WAIT take a point of time */
 	if ((nr == SYS_futex && args[1] & 127) || (nr == SYS_clock_nanosleep && args[1] & TIMER_ABSTIME))
+		return false;
+	if (nr == SYS_clock_nanosleep && by_cpu_time(args[0]))
 		return false;
 	if (ret)
 		*ret = l;

@@ -67,7 +67,7 @@ bool arch_resume_call(struct user_regs_struct *gp, unsigned how);
 /* Arguments of the call that a frozen thread was in, and as they are set. */
 void arch_call_args(const struct user_regs_struct *gp, uint64_t args[6]);
 void arch_set_arg(struct user_regs_struct *gp, int arg, uint64_t value);
-/* The relative time limit of a call. */
+/* The relative time limit of a call, in time that goes on while it waits. */
 struct arch_limit {
 	int arg;	/* which argument has it, */
 	bool ms;	/* as a number of ms; else it is the address of a struct timespec */
