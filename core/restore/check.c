@@ -14,10 +14,14 @@
 /* Credentials differ from process to process, and seldom inside of one: one message a process. */
 static void check_rights(struct session *s)
 {
-	FOR_EACH_TASK(t, s->tree)
-		for (size_t i = 0; t->life != TASK_ZOMBIE && i < t->threads.n; i++)
+	FOR_EACH_TASK(t, s->tree) {
+		if (t->life == TASK_ZOMBIE)
+			continue;
+		for (size_t i = 0; i < t->threads.n; i++)
 			if (restore_check_creds(s, t->threads.v[i]) < 0)
 				break;
+		restore_check_timers(s, t);
+	}
 	if (getuid() && !rights_has(CAP_CHECKPOINT_RESTORE) && !rights_has(CAP_SYS_ADMIN))
 		fail(s, EPERM, "choosing pids needs CAP_CHECKPOINT_RESTORE; without it: in a user and pid namespace of one's "
 		     "own, "

@@ -27,6 +27,8 @@ int restore_check_creds(struct session *s, const struct thread *th);
 
 /* ---- timers.c ---- */
 
+/* Timers of t that cannot be made here, recorded: 0 or -errno. */
+int restore_check_timers(struct session *s, const struct task *t);
 /* 0, or -errno recorded when an id makes no sense. */
 int restore_plan_timers(struct session *s, struct task *t, const struct TaskCoreEntry *tc, struct plan *p);
 

@@ -7,6 +7,7 @@
  * right one comes, in ascending order of their ids.
  */
 #include <errno.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -15,6 +16,7 @@
 #include <time.h>
 
 #include "restore_priv.h"
+#include "rights.h"
 
 #include "core.pb-c.h"
 
@@ -78,10 +80,37 @@ static void create_timer(struct plan *p, const PosixTimerEntry *e, bool choose)
 		search_id(p, (int)e->clock_id, at, id);
 }
 
+/* The clock that tells the time of a timer's: those that wake the machine up go like others, but may not be there. */
+static uint32_t plain_clock(uint32_t clock)
+{
+	return clock == CLOCK_REALTIME_ALARM ? CLOCK_REALTIME : clock == CLOCK_BOOTTIME_ALARM ? CLOCK_BOOTTIME : clock;
+}
+
 /* The clock stands for the same time in E. */
 static bool is_common_clock(uint32_t clock)
 {
+	clock = plain_clock(clock);
 	return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME || clock == CLOCK_TAI;
+}
+
+int restore_check_timers(struct session *s, const struct task *t)
+{
+	const TaskTimersEntry *all = t->threads.v[0]->core->tc->timers;
+	struct timespec ts;
+
+	for (size_t i = 0; all && i < all->n_posix; i++) {
+		uint32_t id = all->posix[i]->it_id, clock = all->posix[i]->clock_id;
+
+		if (clock == plain_clock(clock))
+			continue;
+		if (!rights_has(CAP_WAKE_ALARM))
+			return fail(s, EPERM, "pid %d has a timer (%u) that wakes the machine up (clock %u), which needs "
+				    "CAP_WAKE_ALARM", task_vpid(t), id, clock);
+		if (clock_getres((clockid_t)clock, &ts) < 0)
+			return fail(s, EOPNOTSUPP, "pid %d has a timer (%u) that wakes the machine up (clock %u), and this machine "
+				    "has no real-time clock for it: restore on one that has", task_vpid(t), id, clock);
+	}
+	return 0;
 }
 
 /*
@@ -94,7 +123,7 @@ static void arm_fired(struct plan *p, const PosixTimerEntry *e)
 	struct itimerspec v = { .it_interval = { e->isec, e->insec } };
 	struct timespec now;
 
-	clock_gettime((clockid_t)e->clock_id, &now);
+	clock_gettime((clockid_t)plain_clock(e->clock_id), &now);
 	at = now.tv_sec * 1000000000ll + now.tv_nsec + left;
 	if (at < 1)
 		at = 1;
@@ -193,8 +222,9 @@ int restore_plan_timers(struct session *s, struct task *t, const TaskCoreEntry *
 
 	if (!e)
 		return 0;
+	err = restore_check_timers(s, t);
 	plan_origin(p->set, "pid %d: timers", task_vpid(t));
-	if (e->n_posix)
+	if (e->n_posix && !err)
 		err = plan_posix_timers(s, t, e, p);
 	plan_itimer(p, ITIMER_REAL, e->real);
 	plan_itimer(p, ITIMER_VIRTUAL, e->virt);
