@@ -79,6 +79,30 @@ __attribute__((format(printf, 1, 2), noreturn)) static inline void prog_skip(con
 			prog_fail("%s:%d: %s (errno %s)", __FILE__, __LINE__, #cond, strerror(errno)); \
 	} while (0)
 
+/* Field 22 of stat: when this process began, for the kernel. */
+static inline unsigned long long prog_start_time(void)
+{
+	char text[1024] = "", *p;
+	unsigned long long t = 0;
+	int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+
+	CHECK(fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && close(fd) == 0);
+	p = strrchr(text, ')');
+	CHECK(p);
+	for (int i = 2; i < 22 && p; i++)
+		p = strchr(p + 1, ' ');
+	CHECK(p && sscanf(p, "%llu", &t) == 1);
+	return t;
+}
+
+static unsigned long long prog_first_start;
+
+/* Another process than at the beginning, for the kernel. Of the process that called prog_init(). */
+static inline int prog_restored(void)
+{
+	return prog_start_time() != prog_first_start;
+}
+
 static inline void prog_init(int argc, char **argv)
 {
 	if (argc < 2 || !realpath(argv[1], prog_dir)) {
@@ -86,6 +110,7 @@ static inline void prog_init(int argc, char **argv)
 		exit(2);
 	}
 	setvbuf(stdout, NULL, _IONBF, 0);
+	prog_first_start = prog_start_time();
 }
 
 static inline int prog_has(const char *name)
