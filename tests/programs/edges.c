@@ -148,7 +148,7 @@ int main(int argc, char **argv)
 
 	prog_init(argc, argv);
 	up = prog_shared(PAGE);
-	low = at(lowest() < (long)PAGE ? PAGE : lowest());
+	low = at(lowest() < (long)PAGE ? PAGE : (unsigned long)lowest());
 	high = at(TOP);
 	reserved = mmap(NULL, RESERVED, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	CHECK(reserved != MAP_FAILED && mprotect(reserved + RESERVED / 2, PAGE, PROT_READ | PROT_WRITE) == 0);
