@@ -98,12 +98,14 @@ static bool look_at_clock(uint64_t *ret_cpu, uint64_t *ret_now)
 {
 	_cleanup_buf_ struct buf b = { 0 };
 	struct timespec ts;
+	bool known;
 
-	/* it is taken when a thread begins to run */
+	/* it is taken when a thread begins to run: again, when others run in between, so the time is asked for behind it */
 	nanosleep(&(struct timespec){ 0, 1000 }, NULL);
+	known = read_text(getpid(), getpid(), "sched", &b) && sched_value(b.p, "se.exec_start", ret_cpu);
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	*ret_now = ts.tv_sec * 1000000000ull + ts.tv_nsec;
-	return read_text(getpid(), getpid(), "sched", &b) && sched_value(b.p, "se.exec_start", ret_cpu);
+	return known;
 }
 
 static void to_monotonic(struct waits *ws)
