@@ -267,8 +267,8 @@ int tree_collect(struct session *s, pid_t root)
 	err = collect_below(s, NULL, root, 0);
 	if (err == 0 && s->tree->root->life == TASK_ZOMBIE)
 		err = s->tree->root->stat.num_threads > 1 ?
-			      fail(s, EOPNOTSUPP, "its leading thread has exited but other threads live on: that shape is "
-				   "not supported") :
+			      fail(s, EOPNOTSUPP, "its leading thread has exited but other threads live on: let its threads "
+				   "end first") :
 			      fail(s, ESRCH, "process %d has exited already (zombie)", root);
 	if (err == 0)
 		refuse_outside(s);

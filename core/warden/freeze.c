@@ -218,7 +218,7 @@ static int dead_root(struct server *sv, pid_t root)
 	}
 	if (proc_read_stat(root, 0, &st) == 0 && st.num_threads > 1)
 		return wd_fail(sv, -EOPNOTSUPP, "the leading thread of process %d has exited but other threads live on: "
-			       "that shape is not supported", root);
+			       "let its threads end first", root);
 	return wd_fail(sv, -ESRCH, "process %d has exited and waits to be reaped", root);
 }
 
