@@ -51,6 +51,28 @@ for try in "1 31 3dnow" "6 15 lwp" "18 2 avx512_4vnniw"; do
 	expect 1 "lacks .*$feature" "$STASIS" restore -d -D "$img" --cpu-cap=ins
 	expect 0 "has what" "$STASIS" cpuinfo check -D "$img" --cpu-cap=fpu
 done
+# a component of the extended state that no CPU has, and nothing uses: only who asks for it is told
+cp "$DIR/own" "$img/cpuinfo.img"; lift state 19 "$img/cpuinfo.img"
+expect 1 "lacks .*extended state of APX" "$STASIS" cpuinfo check -D "$img"
+expect 1 "lacks .*extended state of APX" "$STASIS" cpuinfo check -D "$img" --cpu-cap=fpu
+expect 0 "has what" "$STASIS" cpuinfo check -D "$img" --cpu-cap=ins
+# images of a lesser CPU are portable: this one has more, which only --cpu-cap=cpu minds
+cp "$DIR/own" "$img/cpuinfo.img"; lift 0 26 "$img/cpuinfo.img" less # sse2
+! cmp -s "$DIR/own" "$img/cpuinfo.img" || fail "nothing was taken away"
+for cap in "" --cpu-cap=ins --cpu-cap=ins,fpu --cpu-cap=^cpu --cpu-cap=all,^cpu; do
+	# shellcheck disable=SC2086
+	expect 0 "has what" "$STASIS" cpuinfo check -D "$img" $cap
+done
+for cap in --cpu-cap=cpu --cpu-cap --cpu-cap=all --cpu-cap=^ins; do
+	expect 1 "has also .*sse2.*--cpu-cap=ins,fpu" "$STASIS" cpuinfo check -D "$img" $cap
+	expect 1 "has also .*sse2.*--cpu-cap=ins,fpu" "$STASIS" restore -d -D "$img" $cap
+done
+# another vendor
+cp "$DIR/own" "$img/cpuinfo.img"; lift vendor 0 "$img/cpuinfo.img"
+expect 1 "another vendor" "$STASIS" restore -d -D "$img" --cpu-cap=cpu
+expect 0 "has what" "$STASIS" cpuinfo check -D "$img"
+cp "$DIR/own" "$img/cpuinfo.img"; lift 18 2 "$img/cpuinfo.img"
+gone $pid || fail "a process is left"
 restore --cpu-cap=none || fail "restore --cpu-cap=none"
 touch "$DIR/go"
 result_ok

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
-# lift.py WORD BIT FILE: sets a bit of the WORD-th number of field 6 (capability) of a cpuinfo.img, as if the CPU of the dump had a feature more.
+# lift.py WORD BIT FILE [less]: sets a bit of the WORD-th number of field 6 (capability) of a cpuinfo.img, as if the CPU of the dump had a
+# feature more; less: takes it away.  WORD "state": of field 8, the components of the extended state; "vendor": BIT is field 1.
 import sys
-word, bit, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+word, bit, path, less = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4:] == ["less"]
+def change(v): return v & ~(1 << bit) if less else v | 1 << bit
 data = open(path, 'rb').read()
 head, size, msg = data[:8], int.from_bytes(data[8:12], 'little'), data[12:]
 def number(b, i):
@@ -23,8 +25,10 @@ while i < n:
     if tag & 7 == 0:
         v, i = number(body, i)
         if tag >> 3 == 6:
-            if seen == word: v |= 1 << bit
+            if str(seen) == word: v = change(v)
             seen += 1
+        elif tag >> 3 == 8 and word == "state": v = change(v)
+        elif tag >> 3 == 1 and word == "vendor": v = bit
         out += bytes_of(tag) + bytes_of(v)
     else:
         l, i = number(body, i)
