@@ -15,7 +15,7 @@
 
 static int up, ended, futex_word = 7, go_seen;
 static int pipes[8][2];
-static pid_t waited_child;
+static pid_t waited_child, waited_child2;
 static int *child_go;
 static volatile int handled;
 
@@ -77,6 +77,27 @@ static int do_wait4(int fd)
 	return waitpid(waited_child, &st, 0) == waited_child && WEXITSTATUS(st) == 4 ? 0 : -1;
 }
 
+static int do_waitid(int fd)
+{
+	siginfo_t si = { 0 };
+
+	return waitid(P_PID, waited_child2, &si, WEXITED) == 0 && si.si_pid == waited_child2 && si.si_code == CLD_EXITED &&
+	       si.si_status == 5 ? 0 : -1;
+}
+
+static int do_pselect(int fd)
+{
+	sigset_t mask;
+	fd_set set;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGUSR1);
+	sigaddset(&mask, SIGUSR2);
+	FD_ZERO(&set);
+	FD_SET(fd, &set);
+	return pselect(fd + 1, &set, NULL, NULL, NULL, &mask) == 1 && FD_ISSET(fd, &set) ? 0 : -1;
+}
+
 static int do_sigwaitinfo(int fd)
 {
 	siginfo_t si;
@@ -116,10 +137,10 @@ static const struct {
 	int sig;
 } calls[] = {
 	{ "read", do_read, 0 }, { "poll", do_poll, 0 }, { "ppoll", do_ppoll, 0 }, { "select", do_select, 0 },
-	{ "epoll_wait", do_epoll, 0 }, { "futex", do_futex, 0 }, { "wait4", do_wait4, 0 },
+	{ "epoll_wait", do_epoll, 0 }, { "pselect", do_pselect, 0 }, { "waitid", do_waitid, 0 }, { "futex", do_futex, 0 }, { "wait4", do_wait4, 0 },
 	{ "sigwaitinfo", do_sigwaitinfo, SIGUSR2 }, { "pause", do_pause, SIGUSR1 }, { "sigsuspend", do_sigsuspend, SIGUSR1 },
 };
-enum { N = sizeof(calls) / sizeof(calls[0]), PIPES = 5 };
+enum { N = sizeof(calls) / sizeof(calls[0]), PIPES = 6 };
 static char result[N][200];
 
 static void *thread(void *arg)
@@ -136,6 +157,19 @@ static void *thread(void *arg)
 	return NULL;
 }
 
+static pid_t ends_with(int status)
+{
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		prog_wait_go();
+		prog_wait_count(child_go, 1);
+		_exit(status);
+	}
+	return pid;
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t t[N];
@@ -148,13 +182,8 @@ int main(int argc, char **argv)
 	sigaddset(&set, SIGUSR2);
 	CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
 	child_go = prog_shared(4096);
-	waited_child = fork();
-	CHECK(waited_child >= 0);
-	if (waited_child == 0) {
-		prog_wait_go();
-		prog_wait_count(child_go, 1);
-		_exit(4);
-	}
+	waited_child = ends_with(4);
+	waited_child2 = ends_with(5);
 	for (int i = 0; i < PIPES; i++)
 		CHECK(pipe(pipes[i]) == 0);
 	for (long i = 0; i < N; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Scheduling beyond policy and nice: CPU affinity, deadline parameters, reset-on-fork, the length of slices, I/O
- * priority, timer slack, thread by thread; and the nice value of the session's autogroup.
+ * Scheduling beyond policy and nice: CPU affinity, deadline parameters, utilization clamps, reset-on-fork, the length of
+ * slices, I/O priority, timer slack, thread by thread; and the nice value of the session's autogroup.
  */
 #include "prog.h"
 
@@ -66,6 +66,7 @@ static void *deadline(void *arg)
 	a.flags = 1; /* SCHED_FLAG_RESET_ON_FORK */
 	if (set(&a) < 0) {
 		CHECK(errno == EPERM || errno == EINVAL || errno == EBUSY);
+		printf("no SCHED_DEADLINE here: %s\n", strerror(errno));
 		no_deadline = 1;
 	}
 	ready();
@@ -73,6 +74,23 @@ static void *deadline(void *arg)
 		return NULL;
 	get(&a);
 	CHECK(a.policy == 6 && a.flags == 1 && a.runtime == 1000000 && a.deadline == 20000000 && a.period == 40000000);
+	return NULL;
+}
+
+/* How much of a CPU the scheduler shall count it for, at least and at most (CONFIG_UCLAMP_TASK). */
+static void *clamped(void *arg)
+{
+	/* KEEP_POLICY, KEEP_PARAMS, UTIL_CLAMP_MIN, UTIL_CLAMP_MAX */
+	struct attr a = { .size = sizeof(a), .flags = 0x78, .util_min = 100, .util_max = 700 };
+	int lacking = set(&a) < 0;
+
+	if (lacking) {
+		CHECK(errno == EOPNOTSUPP || errno == EPERM || errno == EINVAL);
+		printf("no utilization clamping here: %s\n", strerror(errno));
+	}
+	ready();
+	get(&a);
+	CHECK(lacking || (a.util_min == 100 && a.util_max == 700));
 	return NULL;
 }
 
@@ -130,7 +148,7 @@ static int autogroup(void)
 
 int main(int argc, char **argv)
 {
-	static void *(*const fn[])(void *) = { bound, deadline, slices, plain };
+	static void *(*const fn[])(void *) = { bound, deadline, clamped, slices, plain };
 	enum { N = sizeof(fn) / sizeof(fn[0]) };
 	pthread_t t[N];
 	int group;
