@@ -80,6 +80,12 @@ int common_reopen(int fd, int flags);
 #define COMMON_SETFL (O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME)
 
 /*
+ * wire(): queue for t, at stage, that the descriptor whose number the task finds at address made (plan_call()) takes
+ * the place of slot, whose own flags (FD_CLOEXEC) stay.  0 or -errno recorded.
+ */
+int common_queue_move(struct cr_session *s, struct cr_task *t, uint32_t stage, uint64_t made, int slot);
+
+/*
  * Give the description the status flags among COMMON_SETFL that flags has and take
  * the others away.  An fd without need of it is not touched.  0 or -errno recorded.
  */

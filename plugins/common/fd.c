@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* fd.c: descriptors reopened, flags, inodes compared, text for messages. See common.h. */
+/* fd.c: descriptors reopened and moved, flags, inodes compared, text for messages. See common.h. */
 #include "common.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 int common_reopen(int fd, int flags)
@@ -29,6 +30,18 @@ int common_set_flags(struct cr_session *s, int fd, uint32_t flags)
 		return cr_fail(s, errno, "setting flags %#x of a descriptor: %s",
 			       flags & COMMON_SETFL, strerror(errno));
 	return 0;
+}
+
+int common_queue_move(struct cr_session *s, struct cr_task *t, uint32_t stage, uint64_t made, int slot)
+{
+	const struct cr_arg get[6] = { CR_IMM(slot), CR_IMM(F_GETFD) };
+	const struct cr_arg dup[6] = { CR_LOAD(made), CR_IMM(slot) };
+	struct cr_arg set[6] = { CR_IMM(slot), CR_IMM(F_SETFD), { .tag = CR_ARG_LOAD } };
+	int err = s->core->plan_call(s, t, stage, SYS_fcntl, get, CR_WANT_NONNEG, &set[2].val);
+
+	if (!err)
+		err = s->core->plan_syscall(s, t, stage, SYS_dup2, dup, CR_WANT_NONNEG);
+	return err ? err : s->core->plan_syscall(s, t, stage, SYS_fcntl, set, CR_WANT_ZERO);
 }
 
 const char *common_external_remedy(struct cr_session *s, const struct cr_file_info *info)

@@ -32,18 +32,6 @@ static int slot_of(struct cr_session *s, const struct cr_task *owner, uint32_t i
 	return -1;
 }
 
-/* Puts the new ring, whose number is at address made, in place of slot; flags of the descriptor stay. */
-static int queue_move(struct cr_session *s, struct cr_task *t, uint64_t made, int slot)
-{
-	const struct cr_arg get[6] = { IMM(slot), IMM(F_GETFD) };
-	uint64_t flags;
-	int err = s->core->plan_call(s, t, CR_STAGE_OWN, SYS_fcntl, get, CR_WANT_NONNEG, &flags);
-
-	if (!err)
-		err = CALL(s, t, CR_WANT_NONNEG, SYS_dup2, CR_LOAD(made), IMM(slot));
-	return err ? err : CALL(s, t, CR_WANT_ZERO, SYS_fcntl, IMM(slot), IMM(F_SETFD), CR_LOAD(flags));
-}
-
 static int queue_register(struct cr_session *s, const struct uring *u, uint32_t op, const void *data, size_t size, size_t n)
 {
 	uint64_t addr;
@@ -113,7 +101,7 @@ int uring_own_wire(struct cr_session *s, struct cr_file *f)
 	err = queue_setup(s, u, &made);
 	for (size_t i = 0; !err && !s->core->file_slot(s, f, i, &t, &fd); i++)
 		if (t == u->owner)
-			err = queue_move(s, t, made, fd);
+			err = common_queue_move(s, t, CR_STAGE_OWN, made, fd);
 	if (!err)
 		err = CALL(s, u->owner, CR_WANT_ZERO, SYS_close, CR_LOAD(made));
 	return err ? err : queue_registered(s, u);

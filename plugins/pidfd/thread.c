@@ -65,18 +65,6 @@ int thread_open(struct cr_session *s, int *ret_fd)
 	return CR_OK;
 }
 
-/* Puts the new one, whose number is at address made, in place of slot; flags of the descriptor stay. */
-static int queue_move(struct cr_session *s, struct cr_task *t, uint64_t made, int slot)
-{
-	const struct cr_arg get[6] = { IMM(slot), IMM(F_GETFD) };
-	uint64_t flags;
-	int err = s->core->plan_call(s, t, CR_STAGE_OWN, SYS_fcntl, get, CR_WANT_NONNEG, &flags);
-
-	if (!err)
-		err = CALL(s, t, CR_WANT_NONNEG, SYS_dup2, CR_LOAD(made), IMM(slot));
-	return err ? err : CALL(s, t, CR_WANT_ZERO, SYS_fcntl, IMM(slot), IMM(F_SETFD), CR_LOAD(flags));
-}
-
 int thread_wire(struct cr_session *s, struct cr_file *f, const struct pidfd *p)
 {
 	const struct cr_arg args[6] = { IMM(p->nspid), IMM(p->flags & (PIDFD_FLAG_NONBLOCK | PIDFD_FLAG_THREAD)) };
@@ -88,7 +76,7 @@ int thread_wire(struct cr_session *s, struct cr_file *f, const struct pidfd *p)
 		return cr_fail(s, EPROTO, "the image has a pidfd of thread %d that no process has", p->nspid);
 	err = s->core->plan_call(s, t, CR_STAGE_OWN, SYS_pidfd_open, args, CR_WANT_NONNEG, &made);
 	for (size_t i = 0; !err && !s->core->file_slot(s, f, i, &t, &fd); i++)
-		err = queue_move(s, t, made, fd);
+		err = common_queue_move(s, t, CR_STAGE_OWN, made, fd);
 	return err ? err : CALL(s, t, CR_WANT_ZERO, SYS_close, CR_LOAD(made));
 }
 

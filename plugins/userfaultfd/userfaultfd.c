@@ -143,18 +143,6 @@ static int uffd_open(struct cr_session *s, struct cr_file *f, int *ret_fd)
 #define CALL(s, t, want, nr, ...) \
 	((s)->core->plan_syscall((s), (t), CR_STAGE_WIRE, (nr), (const struct cr_arg[6]){ __VA_ARGS__ }, (want)))
 
-/* Puts the one whose number is at address made in place of slot; flags of the descriptor stay. */
-static int queue_move(struct cr_session *s, struct cr_task *t, uint64_t made, int slot)
-{
-	const struct cr_arg get[6] = { IMM(slot), IMM(F_GETFD) };
-	uint64_t flags;
-	int err = s->core->plan_call(s, t, CR_STAGE_WIRE, SYS_fcntl, get, CR_WANT_NONNEG, &flags);
-
-	if (!err)
-		err = CALL(s, t, CR_WANT_NONNEG, SYS_dup2, CR_LOAD(made), IMM(slot));
-	return err ? err : CALL(s, t, CR_WANT_ZERO, SYS_fcntl, IMM(slot), IMM(F_SETFD), CR_LOAD(flags));
-}
-
 static int queue_api(struct cr_session *s, const struct uffd *u, uint64_t made)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = u->msg->features };
@@ -182,7 +170,7 @@ static int uffd_wire(struct cr_session *s, struct cr_file *f)
 	for (size_t i = 0; !err && !s->core->file_slot(s, f, i, &t, &fd); i++) {
 		if (t != u->owner)
 			continue;
-		err = queue_move(s, t, made, fd);
+		err = common_queue_move(s, t, CR_STAGE_WIRE, made, fd);
 		u->slot = u->slot < 0 ? fd : u->slot;
 	}
 	if (!err && u->slot < 0)
