@@ -523,6 +523,20 @@ static int svc_file_own(const struct cr_file *f)
 	return file_of(f)->own;
 }
 
+static int svc_plan_copy(struct cr_session *cs, struct cr_task *t, uint32_t stage, uint64_t to, uint64_t from, size_t len)
+{
+	int err = service_misused(session_of(cs), SVC_PLAN, "plan_copy");
+
+	return err < 0 ? err : restore_queue_copy(session_of(cs), task_of(t), stage, to, from, len);
+}
+
+static int svc_plan_repeat(struct cr_session *cs, struct cr_task *t, uint32_t stage, size_t n, uint32_t times)
+{
+	int err = service_misused(session_of(cs), SVC_PLAN, "plan_repeat");
+
+	return err < 0 ? err : restore_queue_repeat(session_of(cs), task_of(t), stage, n, times);
+}
+
 const struct cr_core core_services = {
 	.size = sizeof(struct cr_core),
 	.abi = CR_ABI,
@@ -594,4 +608,6 @@ const struct cr_core core_services = {
 	.file_policy = svc_file_policy,
 	.file_key = svc_file_key,
 	.lost = svc_lost,
+	.plan_copy = svc_plan_copy,
+	.plan_repeat = svc_plan_repeat,
 };

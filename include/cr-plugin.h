@@ -477,6 +477,7 @@ enum cr_want {
 	CR_WANT_NONNEG,	  /* result must be >= 0 */
 	CR_WANT_ANY,	  /* any result will do */
 };
+#define CR_TIMES_MAX (1u << 26)
 
 /* ---- journal: how the engine undoes an effect when the dump does not succeed ---- */
 
@@ -706,6 +707,16 @@ struct cr_core {
 	 * and 'stasis show'.  Hooks: all but match and probe.
 	 */
 	void (*lost)(struct cr_session *s, const struct cr_file *f, const char *fmt, ...) CR_PRINTF(3, 4);
+
+	/* -- plans, loops (restore: as plan_syscall) -- */
+
+	/* Queue: t copies len bytes to its address to from its address from. */
+	int (*plan_copy)(struct cr_session *s, struct cr_task *t, uint32_t stage, uint64_t to, uint64_t from, size_t len);
+	/*
+	 * What has been queued last for t at that stage, n calls, writes and copies, none of which makes a mapping or is in a
+	 * loop already, happens as often as times says: 1 to CR_TIMES_MAX.
+	 */
+	int (*plan_repeat)(struct cr_session *s, struct cr_task *t, uint32_t stage, size_t n, uint32_t times);
 };
 
 #define CR_HAS(core, field) \

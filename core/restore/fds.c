@@ -17,6 +17,7 @@
 #include "core.pb-c.h"
 
 #define RESULT_SLOT 6 /* behind those of the arguments */
+#define LOOP_SLOT 7
 
 int restore_queue_data(struct session *s, struct task *t, const void *data, size_t len, uint64_t *ret_addr)
 {
@@ -68,14 +69,42 @@ int restore_queue_place(struct session *s, const struct mapping *m, uint32_t sta
 
 int restore_queue_write(struct session *s, struct task *t, uint32_t stage, uint64_t to, const void *data, size_t len)
 {
-	struct cr_arg args[6] = { CR_IMM(to) };
-	int err = restore_queue_data(s, t, data, len, &args[1].val);
+	uint64_t from;
+	int err = restore_queue_data(s, t, data, len, &from);
 
-	if (err == 0 && len)
-		err = restore_queue_syscall(s, t, stage, 0, args, CR_WANT_ANY);
+	return err < 0 ? err : restore_queue_copy(s, t, stage, to, from, len);
+}
+
+int restore_queue_copy(struct session *s, struct task *t, uint32_t stage, uint64_t to, uint64_t from, size_t len)
+{
+	const struct cr_arg args[6] = { CR_IMM(to), CR_IMM(from) };
+	int err = len ? restore_queue_syscall(s, t, stage, 0, args, CR_WANT_ANY) : 0;
+
 	if (err == 0 && len)
 		s->restore->queued.v[s->restore->queued.n - 1].bytes = len;
 	return err;
+}
+
+int restore_queue_repeat(struct session *s, struct task *t, uint32_t stage, size_t n, uint32_t times)
+{
+	struct queued_call *last = NULL, *first = NULL;
+
+	for (size_t i = s->restore->queued.n; i > 0 && n; i--) {
+		struct queued_call *q = &s->restore->queued.v[i - 1];
+
+		if (q->task != t || q->stage != stage)
+			continue;
+		if (q->place || q->times || q->ends)
+			break;
+		last = last ? last : q;
+		first = q;
+		n--;
+	}
+	if (n || !first || !times || times > CR_TIMES_MAX)
+		return fail(s, EINVAL, "%u rounds of a loop were queued around what cannot be in one", times);
+	first->times = times;
+	last->ends = true;
+	return 0;
 }
 
 /* The operations of one queued call. */
@@ -121,13 +150,40 @@ static int plan_queued_call(struct session *s, const struct queued_call *q, stru
 	return 0;
 }
 
+/* Returns the number of the first operation of the loop. */
+static uint64_t plan_loop_begin(struct plan *p, const struct queued_call *q)
+{
+	plan_op(p, BLOB_MOV, q->times, 0, 0)->slot = LOOP_SLOT;
+	p->thread->fuel = (uint32_t)MIN_OF((uint64_t)p->thread->fuel + q->times, (uint64_t)UINT32_MAX);
+	return p->ops.n;
+}
+
+static void plan_loop_end(struct plan *p, uint64_t start)
+{
+	struct blob_op *op = plan_op(p, BLOB_ADD, LOOP_SLOT, (uint64_t)-1, 0);
+
+	op->slot = LOOP_SLOT;
+	op->slotmask = 1;
+	op = plan_op(p, BLOB_JMP, LOOP_SLOT, 1, 0);
+	op->a[3] = start - (p->ops.n - 1);
+}
+
 int restore_plan_queued(struct session *s, struct task *t, struct plan *p, uint32_t stage)
 {
+	uint64_t start = 0;
 	int err = 0;
 
-	for (size_t i = 0; i < s->restore->queued.n && err == 0; i++)
-		if (s->restore->queued.v[i].task == t && s->restore->queued.v[i].stage == stage)
-			err = plan_queued_call(s, &s->restore->queued.v[i], p);
+	for (size_t i = 0; i < s->restore->queued.n && err == 0; i++) {
+		const struct queued_call *q = &s->restore->queued.v[i];
+
+		if (q->task != t || q->stage != stage)
+			continue;
+		if (q->times)
+			start = plan_loop_begin(p, q);
+		err = plan_queued_call(s, q, p);
+		if (q->ends)
+			plan_loop_end(p, start);
+	}
 	return err;
 }
 

@@ -35,6 +35,8 @@ struct queued_call {
 	uint64_t result; /* where it goes in the arena; 0: nowhere */
 	const struct mapping *place; /* the call makes it, at its address: there must be no other room; NULL: as any */
 	uint64_t bytes;	 /* not 0: no call, copies as many bytes to args[0] from args[1] */
+	uint32_t times;	 /* not 0: here begins a loop of so many rounds */
+	bool ends;	 /* and here it ends */
 	char *origin; /* "tty: pid 812 fd 0" */
 };
 
@@ -71,6 +73,8 @@ int restore_queue_call(struct session *s, struct task *t, uint32_t stage, long n
 		       uint32_t want, uint64_t *ret_addr);
 int restore_queue_place(struct session *s, const struct mapping *m, uint32_t stage, long nr, const struct cr_arg args[6]);
 int restore_queue_write(struct session *s, struct task *t, uint32_t stage, uint64_t to, const void *data, size_t len);
+int restore_queue_copy(struct session *s, struct task *t, uint32_t stage, uint64_t to, uint64_t from, size_t len);
+int restore_queue_repeat(struct session *s, struct task *t, uint32_t stage, size_t n, uint32_t times);
 
 /* tasks.c: builds the plans of all tasks, threads and helpers. */
 int restore_plan_tasks(struct session *s);

@@ -1,14 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * facts.c: what can be found out about a ring from outside.
- *
- * fdinfo tells sizes, counters, registered files (their names) and buffers, requests that wait
- * for an event, and the polling thread.  How the ring was set up it does not tell; what matters
- * of that shows in how calls by somebody else, the engine, fail:
- *  - io_uring_register() by another task than the only one allowed gives EEXIST (SINGLE_ISSUER);
- *    so does io_uring_enter() for events, when only that one may run the completions (DEFER_TASKRUN);
- *  - io_uring_enter() on a ring that is not enabled yet gives EBADFD (R_DISABLED);
- *  - a ring in memory of the program (NO_MMAP) cannot be mapped.
+ * facts.c: what fdinfo tells about a ring: sizes, counters, registered files (their names) and buffers, requests that
+ * wait for an event, and the polling thread; and what else is registered.
  */
 #include "uring.h"
 
@@ -16,7 +9,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -24,7 +16,8 @@
 
 #define TRIES 50
 #define REGISTER_PBUF_STATUS 26 /* Linux 6.8 */
-#define BUFFER_GROUPS 1024
+#define BUFFER_GROUPS 65536u
+#define BUFFER_GROUPS_ASKED 256u /* of another task: each is a call that it has to make */
 
 struct pbuf_status {
 	uint32_t group, head, resv[8];
@@ -60,16 +53,13 @@ static char *map(int fd, size_t bytes, uint64_t off)
 
 int uring_map(int fd, struct uring_map *m)
 {
-	size_t array = m->p.sq_off.array + m->p.sq_entries * sizeof(uint32_t);
-	size_t cqes = m->p.cq_off.cqes + m->p.cq_entries * sizeof(struct io_uring_cqe);
+	size_t cqe = sizeof(struct io_uring_cqe) << !!(m->p.flags & IORING_SETUP_CQE32);
+	size_t cqes = m->p.cq_off.cqes + m->p.cq_entries * cqe;
+	size_t array = m->p.flags & IORING_SETUP_NO_SQARRAY ? 0 : m->p.sq_off.array + m->p.sq_entries * sizeof(uint32_t);
 
 	m->ring_bytes = MAX_OF(array, cqes);
-	m->sqes_bytes = m->p.sq_entries * sizeof(struct io_uring_sqe);
+	m->sqes_bytes = m->p.sq_entries * sizeof(struct io_uring_sqe) << !!(m->p.flags & IORING_SETUP_SQE128);
 	m->ring = map(fd, m->ring_bytes, IORING_OFF_SQ_RING);
-	if (!m->ring) { /* it may have no array of requests */
-		m->ring_bytes = cqes;
-		m->ring = map(fd, cqes, IORING_OFF_SQ_RING);
-	}
 	m->sqes = m->ring ? map(fd, m->sqes_bytes, IORING_OFF_SQES) : NULL;
 	if (m->sqes)
 		return 0;
@@ -107,8 +97,7 @@ static int number(const char *text, const char *key, int64_t *ret)
 	return end == p ? -EPROTO : 0;
 }
 
-/* First line below "\nKey:" that begins with a blank, else NULL. */
-static const char *list(const char *text, const char *key)
+const char *uring_list(const char *text, const char *key)
 {
 	char name[40];
 	const char *p;
@@ -119,7 +108,7 @@ static const char *list(const char *text, const char *key)
 	return p && p[1] == ' ' ? p + 1 : NULL;
 }
 
-static const char *next_line(const char *line)
+const char *uring_next_line(const char *line)
 {
 	const char *p = strchr(line, '\n');
 
@@ -130,7 +119,7 @@ static uint32_t count_lines(const char *line)
 {
 	uint32_t n = 0;
 
-	for (; line; line = next_line(line))
+	for (; line; line = uring_next_line(line))
 		n++;
 	return n;
 }
@@ -140,7 +129,7 @@ int uring_parse(const char *text, struct uring_facts *ret)
 	static const char *const keys[] = { "SqMask", "CqMask", "SqHead", "SqTail", "CachedSqHead", "CqHead", "CqTail",
 					    "CachedCqTail" };
 	int64_t v[ARRAY_SIZE(keys)], poller = -1, files;
-	const char *polls = list(text, "PollList");
+	const char *polls = uring_list(text, "PollList");
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (number(text, keys[i], &v[i]) < 0)
@@ -150,7 +139,7 @@ int uring_parse(const char *text, struct uring_facts *ret)
 		.sq_entries = (uint32_t)v[0] + 1, .cq_entries = (uint32_t)v[1] + 1, .sq_head = (uint32_t)v[2],
 		.sq_tail = (uint32_t)v[3], .sq_count = (uint32_t)v[4], .cq_head = (uint32_t)v[5],
 		.cq_tail = (uint32_t)v[6], .cq_count = (uint32_t)v[7], .poll_tid = (int32_t)poller,
-		.polls = count_lines(polls), .overflown = count_lines(list(text, "CqOverflowList")),
+		.polls = count_lines(polls), .overflown = count_lines(uring_list(text, "CqOverflowList")),
 		.complete = number(text, "UserFiles", &files) == 0,
 	};
 	if (polls)
@@ -189,44 +178,6 @@ int uring_read(int fd, struct uring_facts *ret)
 		nanosleep(&nap, NULL); /* somebody had the ring's lock */
 	}
 	return err;
-}
-
-/* ---- how it was set up ---- */
-
-int uring_probe_setup(struct cr_session *s, int fd, const struct uring_facts *f, uint32_t *ret)
-{
-	struct io_uring_params p = { .flags = IORING_SETUP_CQSIZE, .cq_entries = f->cq_entries };
-	struct { struct io_uring_probe head; struct io_uring_probe_op ops[1]; } probe = { 0 };
-	struct uring_map m = { 0 };
-	_cleanup_fd_ int twin = uring_setup(f->sq_entries, &p);
-	uint32_t setup = f->poll_tid >= 0 ? IORING_SETUP_SQPOLL : 0;
-	int r;
-
-	if (twin < 0)
-		return cr_fail(s, -twin, "io_uring_setup: %s", strerror(-twin));
-	m.p = p;
-	r = uring_map(fd, &m);
-	uring_unmap(&m);
-	if (r < 0)
-		return cr_refuse(s, "let the program make its ring without IORING_SETUP_NO_MMAP",
-				 "the ring cannot be mapped: it is in memory of the program");
-	r = uring_register(fd, IORING_REGISTER_PROBE, &probe, 1);
-	if (r == -EACCES)
-		return cr_refuse(s, "let the program do without IORING_REGISTER_RESTRICTIONS",
-				 "the ring has restrictions, which cannot be read");
-	if (r == -EEXIST)
-		setup |= IORING_SETUP_SINGLE_ISSUER;
-	if (!(setup & IORING_SETUP_SQPOLL)) {
-		r = uring_enter(fd, 0, 0, IORING_ENTER_GETEVENTS);
-		if (r == -EBADFD)
-			setup |= IORING_SETUP_R_DISABLED;
-		if (r == -EEXIST)
-			setup |= IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
-	} else if (uring_enter(fd, 0, 0, 0) == -EBADFD) {
-		setup |= IORING_SETUP_R_DISABLED;
-	}
-	*ret = setup;
-	return 0;
 }
 
 /* ---- what is registered ---- */
@@ -279,7 +230,7 @@ static int take_files(struct cr_session *s, const char *text, uring_msg *msg)
 		return 0;
 	msg->n_files = MIN_OF(n, (int64_t)1 << 20);
 	msg->files = s->core->alloc(s, msg->n_files * sizeof(*msg->files));
-	for (const char *l = list(text, "UserFiles"); l && !err; l = next_line(l))
+	for (const char *l = uring_list(text, "UserFiles"); l && !err; l = uring_next_line(l))
 		err = take_file(s, l, msg);
 	return err;
 }
@@ -296,7 +247,7 @@ static int take_buffers(struct cr_session *s, const char *text, uring_msg *msg)
 		msg->buffers[i] = s->core->alloc(s, sizeof(**msg->buffers));
 		x_io_uring_buffer__init(msg->buffers[i]);
 	}
-	for (const char *l = list(text, "UserBufs"); l; l = next_line(l)) {
+	for (const char *l = uring_list(text, "UserBufs"); l; l = uring_next_line(l)) {
 		uint64_t addr, len;
 		unsigned at;
 
@@ -308,16 +259,32 @@ static int take_buffers(struct cr_session *s, const char *text, uring_msg *msg)
 	return 0;
 }
 
-static int refuse_groups(struct cr_session *s, int fd)
+/* Does this kernel answer that question? It does when it knows that a new ring has none. */
+static int knows_groups(void)
 {
-	for (uint32_t i = 0; i < BUFFER_GROUPS; i++) {
-		struct pbuf_status st = { .group = i };
-		int r = uring_register(fd, REGISTER_PBUF_STATUS, &st, 1);
+	struct io_uring_params p = { .flags = 0 };
+	struct pbuf_status st = { .group = 0 };
+	_cleanup_fd_ int twin = uring_setup(1, &p);
 
+	return twin >= 0 && uring_register(twin, REGISTER_PBUF_STATUS, &st, 1) == -ENOENT;
+}
+
+static int refuse_groups(struct cr_session *s, int fd, const struct uring_issuer *who)
+{
+	uint32_t groups = who->task ? BUFFER_GROUPS_ASKED : BUFFER_GROUPS;
+
+	if (!knows_groups())
+		return 0;
+	for (uint32_t i = 0; i < groups; i++) {
+		struct pbuf_status st = { .group = i };
+		int r = uring_ask(s, fd, who, REGISTER_PBUF_STATUS, &st, sizeof(st), 1);
+
+		if (r == -ENOTTY) {
+			cr_lost(s, NULL, "io_uring: buffers provided to a ring, if there are any: its task has not mapped it");
+			return 0;
+		}
 		if (r == -ENOENT)
 			continue;
-		if (r < 0 && i == 0)
-			return 0; /* an older kernel */
 		return cr_refuse(s, "let the program take back its provided buffers before the dump",
 				 "the ring has buffers of group %u provided, whose place cannot be read", i);
 	}
@@ -325,33 +292,31 @@ static int refuse_groups(struct cr_session *s, int fd)
 }
 
 /*
- * Numbers of registered credentials are given out in turn: whoever gets the first one knows that there has been none. A
- * higher one says only that somebody has registered some before, which may have been an earlier dump asking this.
+ * Kernels up to 6.12 print registered credentials. Of others: numbers are given out in turn, so whoever gets the first one
+ * knows that there has been none. A higher one says only that somebody has registered some before, which may have been
+ * an earlier dump asking this.
  */
-static void warn_personalities(struct cr_session *s, int fd)
+static void warn_personalities(struct cr_session *s, int fd, const struct uring_issuer *who, const char *text)
 {
-	int id = uring_register(fd, IORING_REGISTER_PERSONALITY, NULL, 0);
+	int id = strstr(text, "\nPersonalities:") ? 0 : uring_ask(s, fd, who, IORING_REGISTER_PERSONALITY, NULL, 0, 0);
 
 	if (id < 0)
 		return;
-	uring_register(fd, IORING_UNREGISTER_PERSONALITY, NULL, (uint32_t)id);
-	if (id > 1)
-		cr_lost(s, NULL, "io_uring: if the program has registered credentials with the ring "
-			"(IORING_REGISTER_PERSONALITY), "
-			   "they are not kept");
+	if (id)
+		uring_ask(s, fd, who, IORING_UNREGISTER_PERSONALITY, NULL, 0, (uint32_t)id);
+	if (id != 1)
+		cr_lost(s, NULL, "io_uring: credentials that the program %sregistered with a ring (IORING_REGISTER_PERSONALITY)",
+			id ? "may have " : "");
 }
 
 /* Is one registered? Which cannot be told: the only one that is open. */
-static int take_eventfd(struct cr_session *s, int fd, uring_msg *msg)
+static int take_eventfd(struct cr_session *s, int fd, const struct uring_issuer *who, uring_msg *msg)
 {
 	static const char name[] = "anon_inode:[eventfd]";
-	_cleanup_fd_ int ours = eventfd(0, EFD_CLOEXEC);
 	struct cr_file *f;
-	int r = uring_register(fd, IORING_REGISTER_EVENTFD, &ours, 1);
+	int r = uring_ask(s, fd, who, IORING_REGISTER_EVENTFD, NULL, 0, 1);
 
-	if (r >= 0)
-		uring_register(fd, IORING_UNREGISTER_EVENTFD, NULL, 0);
-	if (r != -EBUSY)
+	if (r != -EBUSY) /* EFAULT: there would be room */
 		return 0;
 	r = find_file(s, name, sizeof(name) - 1, &f);
 	if (r < 0 || !f)
@@ -362,7 +327,7 @@ static int take_eventfd(struct cr_session *s, int fd, uring_msg *msg)
 	return 0;
 }
 
-int uring_registered(struct cr_session *s, struct cr_file *f, int fd, uint32_t setup, uring_msg *msg)
+int uring_registered(struct cr_session *s, int fd, const struct uring_issuer *who, uring_msg *msg)
 {
 	_cleanup_buf_ struct buf text = { 0 };
 	int err = uring_fdinfo(fd, &text);
@@ -372,11 +337,10 @@ int uring_registered(struct cr_session *s, struct cr_file *f, int fd, uint32_t s
 	err = take_files(s, text.p, msg);
 	if (!err)
 		err = take_buffers(s, text.p, msg);
-	/* the kernel lets nobody else ask the rest */
-	if (err || setup & IORING_SETUP_SINGLE_ISSUER)
+	if (!err && !(who->task && who->fd < 0)) /* nobody left who may use what else there is */
+		err = refuse_groups(s, fd, who);
+	if (err || (who->task && who->fd < 0))
 		return err;
-	err = refuse_groups(s, fd);
-	if (!err)
-		warn_personalities(s, fd);
-	return err ? err : take_eventfd(s, fd, msg);
+	warn_personalities(s, fd, who, text.p);
+	return take_eventfd(s, fd, who, msg);
 }

@@ -15,8 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OP_MSG_RING 40 /* Linux 5.18 */
-#define CQE_SKIP (1u << 6) /* IOSQE_CQE_SKIP_SUCCESS, 5.17 */
 #define SPINS 1000
 #define WAIT_S 60
 
@@ -67,17 +65,28 @@ static int submit(int fd, const struct uring_map *m, uint32_t n)
 	return r < 0 ? r : r == (int)n ? 0 : -EIO;
 }
 
+/* Where request i is written. */
+static struct io_uring_sqe *sqe_at(const struct uring_map *m, uint32_t i)
+{
+	return (struct io_uring_sqe *)m->sqes + (i << !!(m->p.flags & IORING_SETUP_SQE128));
+}
+
+static void set_index(const struct uring_map *m, uint32_t i)
+{
+	if (!(m->p.flags & IORING_SETUP_NO_SQARRAY))
+		set(m, m->p.sq_off.array + i * 4, i);
+}
+
 /* Requests that do nothing; skip: without completions. */
 static int feed_nops(int fd, const struct uring_map *m, uint32_t n, int skip)
 {
 	uint32_t most = MIN_OF(m->p.sq_entries, m->p.cq_entries);
-	struct io_uring_sqe *sqes = (struct io_uring_sqe *)m->sqes;
 	int err = 0;
 
-	memset(sqes, 0, m->sqes_bytes);
+	memset(m->sqes, 0, m->sqes_bytes);
 	for (uint32_t i = 0; i < m->p.sq_entries; i++) {
-		set(m, m->p.sq_off.array + i * 4, i);
-		sqes[i].flags = skip ? CQE_SKIP : 0;
+		set_index(m, i);
+		sqe_at(m, i)->flags = skip ? URING_CQE_SKIP : 0;
 	}
 	while (n && !err) {
 		uint32_t k = MIN_OF(n, most);
@@ -89,8 +98,8 @@ static int feed_nops(int fd, const struct uring_map *m, uint32_t n, int skip)
 	return err;
 }
 
-/* Completions without a request of the ring itself: another ring sends them. */
-static int feed_messages(int fd, const struct uring_map *m, uint32_t n)
+/* Another ring sends them. */
+int uring_feed_messages(int fd, const struct uring_map *m, uint32_t n)
 {
 	struct uring_map aux = { 0 };
 	_cleanup_fd_ int ring = uring_setup(64, &aux.p);
@@ -102,7 +111,7 @@ static int feed_messages(int fd, const struct uring_map *m, uint32_t n)
 	sqe = (struct io_uring_sqe *)aux.sqes;
 	for (uint32_t i = 0; i < aux.p.sq_entries; i++) {
 		memset(&sqe[i], 0, sizeof(*sqe));
-		sqe[i].opcode = OP_MSG_RING;
+		sqe[i].opcode = URING_OP_MSG;
 		sqe[i].fd = fd;
 		set(&aux, aux.p.sq_off.array + i * 4, i);
 	}
@@ -128,7 +137,7 @@ int uring_feed(int fd, const struct uring_map *m, const uring_msg *msg)
 	if (!err && msg->sq_count > both)
 		err = feed_nops(fd, m, msg->sq_count - both, 1);
 	if (!err && msg->cq_count > both)
-		err = feed_messages(fd, m, msg->cq_count - both);
+		err = uring_feed_messages(fd, m, msg->cq_count - both);
 	return err;
 }
 
@@ -142,16 +151,11 @@ void uring_fill(const struct uring_map *m, const uring_msg *msg)
 {
 	const struct io_sqring_offsets *sq = &m->p.sq_off;
 	const struct io_cqring_offsets *cq = &m->p.cq_off;
-	int used = 0;
 
 	memcpy(m->sqes, msg->sqes.data, MIN_OF(msg->sqes.len, m->sqes_bytes));
-	copy_part(m, msg, cq->cqes, m->p.cq_entries * sizeof(struct io_uring_cqe));
-	copy_part(m, msg, sq->array, m->p.sq_entries * sizeof(uint32_t));
-	/* a ring without this array (IORING_SETUP_NO_SQARRAY) takes the requests in order */
-	for (uint32_t i = 0; i < m->p.sq_entries; i++)
-		used |= get(m, sq->array + i * 4) != 0;
-	for (uint32_t i = 0; i < m->p.sq_entries && !used; i++)
-		set(m, sq->array + i * 4, i);
+	copy_part(m, msg, cq->cqes, m->p.cq_entries * sizeof(struct io_uring_cqe) << !!(m->p.flags & IORING_SETUP_CQE32));
+	if (!(m->p.flags & IORING_SETUP_NO_SQARRAY))
+		copy_part(m, msg, sq->array, m->p.sq_entries * sizeof(uint32_t));
 	copy_part(m, msg, cq->flags, sizeof(uint32_t));
 	copy_part(m, msg, cq->head, sizeof(uint32_t));
 	copy_part(m, msg, sq->tail, sizeof(uint32_t));

@@ -166,11 +166,11 @@ static void take_layout(const struct io_uring_params *p, XIoUringLayout *l)
 }
 
 /* Offsets of a ring of this size: those of another one. */
-static int shape(struct cr_session *s, const struct uring_facts *f, struct io_uring_params *ret)
+static int shape(struct cr_session *s, const struct uring_facts *f, uint32_t setup, struct io_uring_params *ret)
 {
 	int fd;
 
-	*ret = (struct io_uring_params){ .flags = IORING_SETUP_CQSIZE, .cq_entries = f->cq_entries };
+	*ret = (struct io_uring_params){ .flags = IORING_SETUP_CQSIZE | (setup & URING_SHAPE), .cq_entries = f->cq_entries };
 	fd = uring_setup(f->sq_entries, ret);
 	if (fd < 0)
 		return cr_fail(s, -fd, "io_uring_setup: %s", strerror(-fd));
@@ -178,11 +178,22 @@ static int shape(struct cr_session *s, const struct uring_facts *f, struct io_ur
 	return 0;
 }
 
+/* Once a dump. */
+static void tell_unseen(struct cr_session *s)
+{
+	int *told = s->core->plugin_priv(s, sizeof(int));
+
+	if (!*told)
+		cr_lost(s, NULL, "io_uring: flags of rings that cannot be seen (submit-all, coop-taskrun, taskrun-flag, cqe-mixed), if "
+			"they were set: --" URING_OPT_SETUP " at the restore sets them");
+	*told = 1;
+}
+
 static int emit(struct cr_session *s, struct cr_file *file, int lfd, const struct cr_file_info *info,
 		const struct uring_facts *f, uring_msg *msg)
 {
 	struct uring_map m = { 0 };
-	int err = shape(s, f, &m.p);
+	int err = shape(s, f, msg->setup, &m.p);
 
 	if (err)
 		return err;
@@ -209,20 +220,26 @@ static int uring_dump(struct cr_session *s, struct cr_file *file, int lfd, const
 	uring_msg msg = X_IO_URING_ENTRY__INIT;
 	XIoUringLayout layout;
 	FownEntry fown;
+	struct uring_issuer who;
 	struct uring_facts f;
 	int err = uring_read(lfd, &f);
 
 	if (err)
 		return cr_fail(s, -err, "fdinfo of the ring: %s", strerror(-err));
+	tell_unseen(s);
 	msg.fown = &fown;
 	msg.layout = &layout;
 	err = refuse_busy(s, &f);
 	if (!err)
-		err = uring_probe_setup(s, lfd, &f, &msg.setup);
+		err = uring_probe_setup(s, file, lfd, &f, &msg.setup);
 	if (!err)
-		err = uring_registered(s, file, lfd, msg.setup, &msg);
+		err = uring_find_issuer(s, file, &f, msg.setup, &who);
+	if (!err)
+		err = uring_registered(s, lfd, &who, &msg);
 	if (!err)
 		err = uring_take_places(s, file, &msg);
+	if (!err)
+		uring_take_issuer(s, file, &who, &msg);
 	if (!err && f.poll_tid >= 0)
 		err = take_poller(s, file, &f, &msg);
 	return err ? err : emit(s, file, lfd, info, &f, &msg);
@@ -230,7 +247,7 @@ static int uring_dump(struct cr_session *s, struct cr_file *file, int lfd, const
 
 /* ---- mappings ---- */
 
-static int vma_match(const struct cr_vma_info *info)
+int uring_vma_match(const struct cr_vma_info *info)
 {
 	return !strcmp(info->path, MAPPED_NAME) ? CR_SPECIFIC : CR_NOT_MINE;
 }
@@ -288,7 +305,7 @@ static const struct cr_vma_kind uring_vma = {
 	.size = sizeof(struct cr_vma_kind),
 	.name = "io_uring-ring",
 	.priv_size = sizeof(struct cr_file *),
-	.match = vma_match,
+	.match = uring_vma_match,
 	.check = vma_check,
 	.dump = vma_dump,
 	.load = uring_vma_load,
@@ -303,7 +320,15 @@ static const struct cr_option idle_option = {
 	.modes = 1u << CR_MODE_DUMP | 1u << CR_MODE_CHECK,
 	.help = "Take rings of io_uring for idle whose counters do not say so.",
 };
-static const struct cr_option *const options[] = { &idle_option, NULL };
+static const struct cr_option setup_option = {
+	.size = sizeof(struct cr_option),
+	.name = URING_OPT_SETUP,
+	.kind = CR_OPT_LIST,
+	.modes = 1u << CR_MODE_RESTORE,
+	.arg = "FLAG",
+	.help = "Set up rings with this flag, which cannot be seen: submit-all, coop-taskrun, taskrun-flag or cqe-mixed.",
+};
+static const struct cr_option *const options[] = { &idle_option, &setup_option, NULL };
 
 static const struct cr_plugin io_uring_plugin = {
 	.size = sizeof(struct cr_plugin),
@@ -314,6 +339,8 @@ static const struct cr_plugin io_uring_plugin = {
 	.options = options,
 	.files = uring_kinds,
 	.vmas = uring_vmas,
+	.stage = uring_stage,
 	.restored = uring_restored,
+	.undo = uring_undo,
 };
 CR_PLUGIN_REGISTER(io_uring_plugin);

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * restore.c: rings that the engine makes and the tasks inherit: all without a polling thread.
- *
- * A ring that only one task may use (SINGLE_ISSUER, and with it DEFER_TASKRUN) would be the
- * engine's for ever.  It becomes one that every task may use: for its program nothing changes.
+ * restore.c: rings that the engine makes and the tasks inherit: all that every task may use and that have no polling
+ * thread; and those that are not enabled yet, for whoever enables them.
  */
 #include "uring.h"
 
@@ -16,18 +14,67 @@
 
 #define POLLER_IDLE_MS 50
 
-void uring_params(const uring_msg *msg, int own, struct io_uring_params *ret)
+/* Flags that cannot be seen, and that the user names. */
+static const struct { const char *name; uint32_t flags; } unseen[] = {
+	{ "submit-all", IORING_SETUP_SUBMIT_ALL },
+	{ "coop-taskrun", IORING_SETUP_COOP_TASKRUN },
+	{ "taskrun-flag", IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG },
+	{ "cqe-mixed", IORING_SETUP_CQE_MIXED },
+};
+
+/* 0: there is no flag of that name. */
+static uint32_t flag_of(const char *name)
 {
+	for (size_t i = 0; i < ARRAY_SIZE(unseen); i++)
+		if (!strcmp(name, unseen[i].name))
+			return unseen[i].flags;
+	return 0;
+}
+
+static uint32_t flags_said(struct cr_session *s)
+{
+	const char *name;
+	uint32_t flags = 0;
+
+	for (size_t i = 0; (name = s->core->option_item(s, URING_OPT_SETUP, i)); i++)
+		flags |= flag_of(name);
+	return flags;
+}
+
+int uring_stage(struct cr_session *s)
+{
+	const char *name;
+
+	for (size_t i = 0; (name = s->core->option_item(s, URING_OPT_SETUP, i)); i++)
+		if (!flag_of(name))
+			return cr_fail(s, EINVAL, "--" URING_OPT_SETUP " %s: it is submit-all, coop-taskrun, taskrun-flag or cqe-mixed",
+				       name);
+	return 0;
+}
+
+void uring_params(struct cr_session *s, const uring_msg *msg, int own, struct io_uring_params *ret)
+{
+	uint32_t one = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, flags = flags_said(s);
+
 	*ret = (struct io_uring_params){ .flags = IORING_SETUP_CQSIZE, .cq_entries = msg->cq_entries };
-	ret->flags |= msg->setup & IORING_SETUP_R_DISABLED;
-	if (!own)
-		return;
-	ret->flags |= IORING_SETUP_SQPOLL;
-	ret->sq_thread_idle = POLLER_IDLE_MS;
-	if (msg->has_poll_cpu) {
-		ret->flags |= IORING_SETUP_SQ_AFF;
+	flags |= msg->setup & (IORING_SETUP_R_DISABLED | IORING_SETUP_IOPOLL | URING_SHAPE);
+	if (msg->has_issuer ? own : (msg->setup & IORING_SETUP_R_DISABLED) != 0)
+		flags |= msg->setup & one;
+	if (flags & IORING_SETUP_CQE32)
+		flags &= ~IORING_SETUP_CQE_MIXED;
+	/* its maker may or may not have asked for that, and to whoever did not it does not matter */
+	if (flags & IORING_SETUP_DEFER_TASKRUN)
+		flags |= IORING_SETUP_TASKRUN_FLAG;
+	if (own && msg->has_poller) {
+		flags |= IORING_SETUP_SQPOLL;
+		flags &= ~(uint32_t)(IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_DEFER_TASKRUN);
+		ret->sq_thread_idle = POLLER_IDLE_MS;
+	}
+	if (own && msg->has_poll_cpu) {
+		flags |= IORING_SETUP_SQ_AFF;
 		ret->sq_thread_cpu = msg->poll_cpu;
 	}
+	ret->flags |= flags;
 }
 
 static int is_power(uint32_t n)
@@ -42,6 +89,8 @@ static int check_msg(struct cr_session *s, const uring_msg *m)
 		return cr_fail(s, EPROTO, "the image has a ring of %u requests, %u completions", m->sq_entries, m->cq_entries);
 	if (m->n_files > 1 << 20 || m->n_buffers > 1 << 16 || m->n_pids != m->n_places)
 		return cr_fail(s, EPROTO, "the image has a ring with %zu files, %zu buffers", m->n_files, m->n_buffers);
+	if (m->has_issuer && m->has_poller && m->issuer != m->poller)
+		return cr_fail(s, EPROTO, "the image has a ring of pid %u with a polling thread of pid %u", m->issuer, m->poller);
 	if (m->ring.len < m->layout->cqes || m->sqes.len < m->sq_entries * sizeof(struct io_uring_sqe))
 		return cr_fail(s, EPROTO, "the image lacks contents of a ring");
 	return 0;
@@ -77,7 +126,9 @@ int uring_load(struct cr_session *s, struct cr_file *f, const void *data, size_t
 	err = check_msg(s, u->msg);
 	if (!err)
 		err = need_files(s, f, u->msg);
-	return !err && u->msg->has_poller ? s->core->file_set_own(s, f) : err;
+	if (!err)
+		uring_own_load(s, f, u->msg);
+	return !err && uring_is_own(u->msg) ? s->core->file_set_own(s, f) : err;
 }
 
 int uring_open(struct cr_session *s, struct cr_file *f, int *ret_fd)
@@ -87,7 +138,7 @@ int uring_open(struct cr_session *s, struct cr_file *f, int *ret_fd)
 	_cleanup_fd_ int fd = -1;
 	int err;
 
-	uring_params(u->msg, 0, &u->p);
+	uring_params(s, u->msg, 0, &u->p);
 	fd = uring_setup(u->msg->sq_entries, &u->p);
 	if (fd < 0)
 		return cr_fail(s, -fd, "io_uring_setup: %s%s", strerror(-fd),
@@ -95,9 +146,10 @@ int uring_open(struct cr_session *s, struct cr_file *f, int *ret_fd)
 	if (!uring_same_layout(&u->p, u->msg->layout))
 		return cr_fail(s, EOPNOTSUPP, "this kernel arranges rings otherwise than the one of the dump");
 	m.p = u->p;
-	err = u->msg->has_poller ? 0 : uring_map(fd, &m);
+	err = uring_is_own(u->msg) ? 0 : uring_map(fd, &m);
 	if (!err && m.ring) {
-		err = uring_feed(fd, &m, u->msg);
+		if (!(u->msg->setup & IORING_SETUP_R_DISABLED))
+			err = uring_feed(fd, &m, u->msg);
 		uring_fill(&m, u->msg);
 		uring_unmap(&m);
 	}
@@ -159,7 +211,7 @@ int uring_wire(struct cr_session *s, struct cr_file *f)
 	const struct uring *u = s->core->file_priv(f);
 	int err = common_fown_restore(s, f, u->msg->fown);
 
-	if (!err && u->msg->has_poller) {
+	if (!err && uring_is_own(u->msg)) {
 		err = uring_own_wire(s, f);
 		return err ? err : uring_queue_places(s, f, u->msg);
 	}
@@ -194,7 +246,7 @@ int uring_vma_plan(struct cr_session *s, struct cr_vma *v)
 	const struct cr_vma_info *info = s->core->vma_info(v);
 	struct cr_file *f = *(struct cr_file **)s->core->vma_priv(v);
 	const struct uring *u = s->core->file_priv(f);
-	int own = u->msg->has_poller && info->task == u->owner;
+	int own = uring_is_own(u->msg) && info->task == u->owner, err;
 	const struct cr_arg args[6] = {
 		IMM(0), IMM(info->end - info->start), IMM(info->prot), IMM(MAP_SHARED | MAP_POPULATE),
 		own ? IMM(u->slot) : (struct cr_arg)CR_FILE(f), IMM(info->pgoff),
@@ -203,5 +255,6 @@ int uring_vma_plan(struct cr_session *s, struct cr_vma *v)
 	if (s->core->file_fd(f) < 0)
 		return cr_fail(s, EPROTO, "the image has a mapping of a ring that no task has open");
 	/* the kernel refuses every address that is asked for */
-	return s->core->plan_place(s, v, own ? CR_STAGE_OWN : CR_STAGE_WIRE, SYS_mmap, args);
+	err = s->core->plan_place(s, v, own ? CR_STAGE_OWN : CR_STAGE_WIRE, SYS_mmap, args);
+	return !err && own ? uring_own_mapped(s, f, info) : err;
 }

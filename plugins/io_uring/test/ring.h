@@ -22,6 +22,14 @@ static inline uint32_t *ring_word(const struct ring *r, uint32_t off)
 	return (uint32_t *)(void *)(r->mem + off);
 }
 
+#define RING_BARE (1u << 16) /* IORING_SETUP_NO_SQARRAY */
+
+/* 1: entries are twice as large. */
+static inline int ring_wide(const struct ring *r, uint32_t flag)
+{
+	return (r->p.flags & flag) != 0;
+}
+
 /* With r->p as it is; errno when the kernel does not make it, else 0. */
 static inline int ring_setup(struct ring *r, uint32_t entries)
 {
@@ -30,12 +38,12 @@ static inline int ring_setup(struct ring *r, uint32_t entries)
 	r->fd = syscall(SYS_io_uring_setup, entries, &r->p);
 	if (r->fd < 0)
 		return errno;
-	bytes = r->p.sq_off.array + r->p.sq_entries * 4;
-	if (bytes < r->p.cq_off.cqes + r->p.cq_entries * sizeof(struct io_uring_cqe))
-		bytes = r->p.cq_off.cqes + r->p.cq_entries * sizeof(struct io_uring_cqe);
+	bytes = r->p.flags & RING_BARE ? 0 : r->p.sq_off.array + r->p.sq_entries * 4;
+	if (bytes < r->p.cq_off.cqes + (r->p.cq_entries * sizeof(struct io_uring_cqe) << ring_wide(r, IORING_SETUP_CQE32)))
+		bytes = r->p.cq_off.cqes + (r->p.cq_entries * sizeof(struct io_uring_cqe) << ring_wide(r, IORING_SETUP_CQE32));
 	r->mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, r->fd, IORING_OFF_SQ_RING);
-	r->sqes = mmap(NULL, r->p.sq_entries * sizeof(*r->sqes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, r->fd,
-		       IORING_OFF_SQES);
+	r->sqes = mmap(NULL, r->p.sq_entries * sizeof(*r->sqes) << ring_wide(r, IORING_SETUP_SQE128), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+		       r->fd, IORING_OFF_SQES);
 	CHECK(r->mem != MAP_FAILED && (void *)r->sqes != MAP_FAILED);
 	return 0;
 }
@@ -70,13 +78,13 @@ static inline void ring_make(struct ring *r, uint32_t entries, uint32_t flags, u
 static inline struct io_uring_sqe *ring_sqe(struct ring *r, int op, int fd, uint64_t user)
 {
 	uint32_t mask = r->p.sq_entries - 1, at = r->tail++ & mask;
-	struct io_uring_sqe *e = &r->sqes[at];
+	struct io_uring_sqe *e = &r->sqes[at << ring_wide(r, IORING_SETUP_SQE128)];
 
-	memset(e, 0, sizeof(*e));
+	memset(e, 0, sizeof(*e) << ring_wide(r, IORING_SETUP_SQE128));
 	e->opcode = op;
 	e->fd = fd;
 	e->user_data = user;
-	if (!(r->p.flags & (1u << 16))) /* IORING_SETUP_NO_SQARRAY */
+	if (!(r->p.flags & RING_BARE))
 		ring_word(r, r->p.sq_off.array)[at] = at;
 	return e;
 }
@@ -101,9 +109,11 @@ static inline int ring_take(struct ring *r, uint64_t user)
 	int res;
 
 	CHECK(head != __atomic_load_n(ring_word(r, r->p.cq_off.tail), __ATOMIC_SEQ_CST));
-	c = (struct io_uring_cqe *)(void *)(r->mem + r->p.cq_off.cqes) + (head & (r->p.cq_entries - 1));
+	c = (struct io_uring_cqe *)(void *)(r->mem + r->p.cq_off.cqes) +
+	    ((head & (r->p.cq_entries - 1)) << ring_wide(r, IORING_SETUP_CQE32));
 	if (c->user_data != user)
-		prog_fail("completion of %#llx, not %#llx", (unsigned long long)c->user_data, (unsigned long long)user);
+		prog_fail("flags %#x: completion of %#llx, not %#llx", r->p.flags, (unsigned long long)c->user_data,
+			  (unsigned long long)user);
 	res = c->res;
 	__atomic_store_n(ring_word(r, r->p.cq_off.head), head + 1, __ATOMIC_SEQ_CST);
 	return res;
