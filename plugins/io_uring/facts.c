@@ -341,6 +341,8 @@ int uring_registered(struct cr_session *s, int fd, const struct uring_issuer *wh
 		err = refuse_groups(s, fd, who);
 	if (err || (who->task && who->fd < 0))
 		return err;
+	if (strstr(text.p, "\nNAPI:\tenabled"))
+		cr_lost(s, NULL, "io_uring: that a ring polls network devices (IORING_REGISTER_NAPI)");
 	warn_personalities(s, fd, who, text.p);
 	return take_eventfd(s, fd, who, msg);
 }

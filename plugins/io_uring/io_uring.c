@@ -4,7 +4,7 @@
  *
  * A ring can only be kept when nothing is under way in it: a request in flight is known to the
  * kernel alone.  With the tree frozen no request comes, so the plugin waits a moment until as many
- * completions as requests are counted and none waits for an event; else it refuses.
+ * completions as requests are counted and none waits for an event (quiesce.c); else it refuses.
  */
 #include "uring.h"
 
@@ -15,11 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
-#include <time.h>
 #include <unistd.h>
 
 #define OPT_IDLE "io-uring-idle"
-#define WAIT_MS 1000
+#define OPT_CANCEL "io-uring-cancel"
 #define MAPPED_NAME "anon_inode:[io_uring]"
 
 static int uring_match(const struct cr_file_info *info)
@@ -29,17 +28,15 @@ static int uring_match(const struct cr_file_info *info)
 
 /* ---- is it idle? ---- */
 
-/* Nothing is under way, as far as the counters tell. */
-static int is_idle(const struct uring_facts *f)
+static int said_idle(struct cr_session *s)
 {
-	return !f->polls && !f->overflown && f->sq_count == f->cq_count &&
-	       (f->poll_tid < 0 || f->sq_head == f->sq_tail);
+	return s->core->option_flag(s, OPT_IDLE) || s->core->option_flag(s, OPT_CANCEL);
 }
 
 static int refuse_busy(struct cr_session *s, const struct uring_facts *f)
 {
 	if (f->polls)
-		return cr_refuse(s, "let the program cancel them (IORING_OP_ASYNC_CANCEL), or end what they wait for",
+		return cr_refuse(s, "--" OPT_CANCEL ", if the program bears ECANCELED; or end what they wait for",
 				 "%u requests of the ring wait for an event (the first: %s)", f->polls, f->first_poll);
 	if (f->overflown)
 		return cr_refuse(s, "let the program read its completions",
@@ -48,29 +45,44 @@ static int refuse_busy(struct cr_session *s, const struct uring_facts *f)
 		return 0; /* it runs: that says nothing about later */
 	if (f->poll_tid >= 0 && f->sq_head != f->sq_tail)
 		return cr_refuse(s, NULL, "the polling thread of the ring does not take its requests");
-	if (f->sq_count == f->cq_count || s->core->option_flag(s, OPT_IDLE))
+	if (f->sq_count == f->cq_count || said_idle(s))
 		return 0;
-	return cr_refuse(s, "wait until they are done; or --" OPT_IDLE " if the program uses multishot requests or "
-			 "requests without completions, and nothing is under way",
+	return cr_refuse(s, "wait until they are done; --" OPT_CANCEL " if the program bears ECANCELED; or --" OPT_IDLE
+			 " if it uses multishot requests or requests without completions, and nothing is under way",
 			 "%u requests of the ring were taken, %u completions given: some are in flight (timeout, blocking call)",
 			 f->sq_count, f->cq_count);
 }
 
 static int uring_check(struct cr_session *s, struct cr_file *file, int lfd, const struct cr_file_info *info)
 {
-	const struct timespec nap = { 0, 5000000 };
 	struct uring_facts f;
-	int err;
+	int err = lfd < 0 ? uring_parse(info->fdinfo, &f) : uring_read(lfd, &f);
 
-	for (int ms = 0;; ms += 5) {
-		err = lfd < 0 ? uring_parse(info->fdinfo, &f) : uring_read(lfd, &f);
-		if (err)
-			return cr_refuse(s, "a kernel of 5.13 or later", "fdinfo of the ring does not tell its state");
-		if (is_idle(&f) || ms >= WAIT_MS || s->core->mode(s) == CR_MODE_CHECK || s->core->option_flag(s, OPT_IDLE))
-			break;
-		nanosleep(&nap, NULL);
+	if (err)
+		return cr_refuse(s, "a kernel of 5.13 or later", "fdinfo of the ring does not tell its state");
+	if (s->core->option_flag(s, OPT_CANCEL))
+		return 0;
+	if (s->core->mode(s) == CR_MODE_DUMP && lfd >= 0 && !s->core->option_flag(s, OPT_IDLE))
+		err = uring_wait(s, file, lfd, &f);
+	return err ? cr_fail(s, -err, "waiting for the ring: %s", strerror(-err)) : refuse_busy(s, &f);
+}
+
+/* Before anything is dumped, for what ends may change other objects: an eventfd, a pipe. */
+static int uring_collect(struct cr_session *s)
+{
+	int r = 0;
+
+	if (!s->core->option_flag(s, OPT_CANCEL))
+		return 0;
+	for (struct cr_file *f = s->core->file_next(s, NULL); f && !r; f = s->core->file_next(s, f)) {
+		if (strcmp(s->core->file_kind(f), URING_KIND) || s->core->file_fd(f) < 0)
+			continue;
+		r = uring_cancel(s, f, s->core->file_fd(f));
+		if (r > 0)
+			return cr_refuse(s, "wait until they are done", "%s: requests in flight that cannot be cancelled",
+					 s->core->file_info(f)->link);
 	}
-	return refuse_busy(s, &f);
+	return r;
 }
 
 /* ---- the polling thread ---- */
@@ -184,8 +196,8 @@ static void tell_unseen(struct cr_session *s)
 	int *told = s->core->plugin_priv(s, sizeof(int));
 
 	if (!*told)
-		cr_lost(s, NULL, "io_uring: flags of rings that cannot be seen (submit-all, coop-taskrun, taskrun-flag, cqe-mixed), if "
-			"they were set: --" URING_OPT_SETUP " at the restore sets them");
+		cr_lost(s, NULL, "io_uring: flags of rings that cannot be seen (submit-all, coop-taskrun, taskrun-flag, "
+			"cqe-mixed), if they were set: --" URING_OPT_SETUP " at the restore sets them");
 	*told = 1;
 }
 
@@ -320,6 +332,13 @@ static const struct cr_option idle_option = {
 	.modes = 1u << CR_MODE_DUMP | 1u << CR_MODE_CHECK,
 	.help = "Take rings of io_uring for idle whose counters do not say so.",
 };
+static const struct cr_option cancel_option = {
+	.size = sizeof(struct cr_option),
+	.name = OPT_CANCEL,
+	.kind = CR_OPT_FLAG,
+	.modes = 1u << CR_MODE_DUMP | 1u << CR_MODE_CHECK,
+	.help = "Cancel requests of io_uring that are in flight: the program finds ECANCELED.",
+};
 static const struct cr_option setup_option = {
 	.size = sizeof(struct cr_option),
 	.name = URING_OPT_SETUP,
@@ -328,7 +347,7 @@ static const struct cr_option setup_option = {
 	.arg = "FLAG",
 	.help = "Set up rings with this flag, which cannot be seen: submit-all, coop-taskrun, taskrun-flag or cqe-mixed.",
 };
-static const struct cr_option *const options[] = { &idle_option, &setup_option, NULL };
+static const struct cr_option *const options[] = { &idle_option, &cancel_option, &setup_option, NULL };
 
 static const struct cr_plugin io_uring_plugin = {
 	.size = sizeof(struct cr_plugin),
@@ -339,6 +358,7 @@ static const struct cr_plugin io_uring_plugin = {
 	.options = options,
 	.files = uring_kinds,
 	.vmas = uring_vmas,
+	.collect = uring_collect,
 	.stage = uring_stage,
 	.restored = uring_restored,
 	.undo = uring_undo,

@@ -194,7 +194,8 @@ static int queue_surplus(struct cr_session *s, const struct uring *u)
 	int err = s->core->plan_data(s, u->owner, &sqe, sizeof(sqe), &addr);
 
 	if (!err)
-		err = CALL(s, u->owner, CR_WANT_NONNEG, SYS_io_uring_register, IMM(-1), IMM(REGISTER_SEND_MSG), IMM(addr), IMM(1));
+		err = CALL(s, u->owner, CR_WANT_NONNEG, SYS_io_uring_register, IMM(-1), IMM(REGISTER_SEND_MSG), IMM(addr),
+			   IMM(1));
 	if (!err)
 		err = CALL(s, u->owner, CR_WANT_NONNEG, SYS_io_uring_enter, IMM(u->slot), IMM(0), IMM(0),
 			   IMM(IORING_ENTER_GETEVENTS));

@@ -47,8 +47,8 @@ int uring_stage(struct cr_session *s)
 
 	for (size_t i = 0; (name = s->core->option_item(s, URING_OPT_SETUP, i)); i++)
 		if (!flag_of(name))
-			return cr_fail(s, EINVAL, "--" URING_OPT_SETUP " %s: it is submit-all, coop-taskrun, taskrun-flag or cqe-mixed",
-				       name);
+			return cr_fail(s, EINVAL, "--" URING_OPT_SETUP " %s: there are submit-all, coop-taskrun, taskrun-flag, "
+				       "cqe-mixed", name);
 	return 0;
 }
 

@@ -3,7 +3,7 @@
  * uring.h: what the files of this plugin share.
  *
  * dump:    facts.c (what fdinfo tells of a ring), setup.c (what harmless calls tell), ask.c (calls by the only task that
- *          may make them), io_uring.c (messages)
+ *          may make them), quiesce.c (requests in flight), io_uring.c (messages)
  * restore: restore.c (rings that the engine makes), own.c (rings that their task makes, since they have a polling
  *          thread or are for one thread only), feed.c (counters and contents)
  */
@@ -94,6 +94,15 @@ int uring_find_issuer(struct cr_session *s, struct cr_file *file, const struct u
 int uring_ask(struct cr_session *s, int lfd, const struct uring_issuer *who, uint32_t op, void *arg, size_t len, uint32_t n);
 /* Has t mapped that part of the ring of file, to write there? Returns the address or 0. */
 uint64_t uring_mapped(struct cr_session *s, const struct cr_task *t, struct cr_file *file, uint64_t off);
+
+/* ---- quiesce.c ---- */
+
+/* Nothing is under way, as far as the counters tell. */
+int uring_is_idle(const struct uring_facts *f);
+/* Waits for that for a second, and reads the facts. 0, idle or not, or -errno. */
+int uring_wait(struct cr_session *s, struct cr_file *file, int lfd, struct uring_facts *ret);
+/* Cancels what is in flight. 0, 1 when something is left, or -errno. */
+int uring_cancel(struct cr_session *s, struct cr_file *file, int lfd);
 
 /* ---- setup.c ---- */
 

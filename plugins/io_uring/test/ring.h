@@ -42,8 +42,8 @@ static inline int ring_setup(struct ring *r, uint32_t entries)
 	if (bytes < r->p.cq_off.cqes + (r->p.cq_entries * sizeof(struct io_uring_cqe) << ring_wide(r, IORING_SETUP_CQE32)))
 		bytes = r->p.cq_off.cqes + (r->p.cq_entries * sizeof(struct io_uring_cqe) << ring_wide(r, IORING_SETUP_CQE32));
 	r->mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, r->fd, IORING_OFF_SQ_RING);
-	r->sqes = mmap(NULL, r->p.sq_entries * sizeof(*r->sqes) << ring_wide(r, IORING_SETUP_SQE128), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
-		       r->fd, IORING_OFF_SQES);
+	bytes = r->p.sq_entries * sizeof(*r->sqes) << ring_wide(r, IORING_SETUP_SQE128);
+	r->sqes = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, r->fd, IORING_OFF_SQES);
 	CHECK(r->mem != MAP_FAILED && (void *)r->sqes != MAP_FAILED);
 	return 0;
 }
