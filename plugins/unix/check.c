@@ -102,6 +102,15 @@ static const char *remedy_external(struct cr_session *s, uint32_t ino)
 	return common_strdup(s, text);
 }
 
+static const char *remedy_waiting(struct cr_session *s, uint32_t ino)
+{
+	char text[160];
+
+	snprintf(text, sizeof(text), "dump again when the program has accepted it; or --policy 'unix[%" PRIu32 "]=close', after "
+		 "which the sender finds it closed", ino);
+	return common_strdup(s, text);
+}
+
 /* A connection whose other end nobody has accepted. */
 static int check_in_flight(struct cr_session *s, const struct sk_fact *k, const struct sk_fact *listener)
 {
@@ -115,9 +124,10 @@ static int check_in_flight(struct cr_session *s, const struct sk_fact *k, const 
 		return cr_refuse(s, remedy_external(s, k->ino), "a connection to %s, which is outside the tree and has not "
 				 "accepted it", name);
 	}
+	/* it is in a socket that has no descriptor, and that nobody can put back behind an accept(2) */
 	if (k->wqueue)
-		return cr_refuse(s, "let the program accept it first", "data was sent to %s over a connection that is not "
-				 "accepted yet", name);
+		return cr_refuse(s, remedy_waiting(s, k->ino), "data was sent to %s over a connection that is not accepted yet",
+				 name);
 	return 0;
 }
 
