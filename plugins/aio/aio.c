@@ -143,6 +143,29 @@ static uint32_t requests_for(uint32_t pages)
 	return pages > 1 ? 64 * (pages - 1) - 1 : 1;
 }
 
+/*
+ * Has the program polled?  A poll that waits cannot be seen, but the events of those that have ended name their requests, also
+ * events that were read: they stay in the ring until newer ones come.
+ */
+static int has_polled(struct cr_session *s, const struct cr_vma_info *info)
+{
+	uint64_t n = (ring_bytes(info) - sizeof(struct ring_head)) / sizeof(struct io_event), last = 0;
+	_cleanup_free_ struct io_event *events = xcalloc(n, sizeof(*events));
+	struct iocb request;
+
+	if (s->core->task_read(s, info->task, info->start + sizeof(struct ring_head), events, n * sizeof(*events)) < 0)
+		return 0;
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t at = events[i].obj;
+
+		if (at && at != last && s->core->task_read(s, info->task, at, &request, sizeof(request)) == 0 &&
+		    request.aio_lio_opcode == IOCB_CMD_POLL)
+			return 1;
+		last = at;
+	}
+	return 0;
+}
+
 static int ring_dump(struct cr_session *s, struct cr_vma *v, const struct cr_vma_info *info)
 {
 	AioRingEntry e = AIO_RING_ENTRY__INIT;
@@ -155,6 +178,9 @@ static int ring_dump(struct cr_session *s, struct cr_vma *v, const struct cr_vma
 	e.nr_req = requests_for(e.ring_len / PAGE);
 	if (!is_owner(s, v))
 		e.nr_req += COPY;
+	else if (has_polled(s, info))
+		cr_lost(s, NULL, "pid %d: polls of asynchronous I/O (IOCB_CMD_POLL) that wait, if there are any: the program makes such",
+			s->core->task_pid(info->task));
 	data = common_pack(&e.base, &len);
 	err = s->core->vma_message(s, v, data, len);
 	free(data);
