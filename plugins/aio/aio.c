@@ -179,7 +179,7 @@ static int ring_dump(struct cr_session *s, struct cr_vma *v, const struct cr_vma
 	if (!is_owner(s, v))
 		e.nr_req += COPY;
 	else if (has_polled(s, info))
-		cr_lost(s, NULL, "pid %d: polls of asynchronous I/O (IOCB_CMD_POLL) that wait, if there are any: the program makes such",
+		cr_lost(s, NULL, "pid %d: polls of asynchronous I/O (IOCB_CMD_POLL) that wait, if any do: it makes such",
 			s->core->task_pid(info->task));
 	data = common_pack(&e.base, &len);
 	err = s->core->vma_message(s, v, data, len);
