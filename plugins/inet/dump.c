@@ -102,8 +102,12 @@ static void forget_connection(struct facts *k)
 }
 
 /* What becomes of a TCP socket that is connected, or about to be: k as the image shall have it.  1: its connection is kept. */
-static int choose_connection(struct cr_session *s, struct facts *k)
+static int choose_connection(struct cr_session *s, struct cr_file *f, struct facts *k)
 {
+	if (inet_reconnects(s, f, k)) {
+		inet_to_reconnect(s, f, k);
+		return 0;
+	}
 	/* check() has seen to it that the user wants it */
 	if (s->core->option_flag(s, "tcp-close")) {
 		forget_connection(k);
@@ -146,7 +150,7 @@ int inet_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_
 	if (inet_is_tcp(k.type, k.proto) && k.state == SK_CLOSE) {
 		tcp_closed_mark(s, f, lfd, &k);
 	} else if (inet_is_tcp(k.type, k.proto) && k.state != SK_LISTEN) {
-		keep = choose_connection(s, &k);
+		keep = choose_connection(s, f, &k);
 		dropped = !keep;
 		err = keep ? lock_dump(s) : 0; /* of one that is dropped the other side shall hear */
 	}

@@ -58,12 +58,15 @@ static int check_listener(struct cr_session *s, const struct facts *k)
 				      "accepted", k->waiting, name, src) : half ? -EOPNOTSUPP : 0;
 }
 
-static int check_tcp(struct cr_session *s, int lfd, const struct facts *k)
+static int check_tcp(struct cr_session *s, struct cr_file *f, int lfd, const struct facts *k)
 {
 	int err;
 
-	if (k->state == SK_CLOSE)
+	if (k->state == SK_CLOSE || inet_reconnects(s, f, k))
 		return 0;
+	err = tcp_is_connected(k->state) ? inet_check_reconnect(s, f, k) : 0;
+	if (err < 0)
+		return err;
 	err = s->core->option_flag(s, "tcp-close") && k->state != SK_LISTEN ? 0 : keys_check(s, lfd, k);
 	if (err < 0)
 		return err;
@@ -86,7 +89,7 @@ static int inet_check(struct cr_session *s, struct cr_file *f, int lfd, const st
 	if (sock_in_other_netns(lfd))
 		return cr_refuse(s, NULL, "%s socket %s belongs to another network namespace",
 				 inet_proto_name(k.type, k.proto), inet_addr_text(s, &k.src));
-	return inet_is_tcp(k.type, k.proto) ? check_tcp(s, lfd, &k) : 0;
+	return inet_is_tcp(k.type, k.proto) ? check_tcp(s, f, lfd, &k) : 0;
 }
 
 static int inet_stage(struct cr_session *s)
@@ -179,6 +182,7 @@ static const struct cr_file_kind inet_kind = {
 	.wire = inet_wire,
 	.inherit_key = inet_key,
 	.check_image = inet_check_image,
+	.policies = 1u << CR_POLICY_RESTORE | 1u << CR_POLICY_RECONNECT,
 };
 static const struct cr_file_kind *const inet_kinds[] = { &inet_kind, NULL };
 static const struct cr_option *const inet_options[] = { &option_tcp_established, &option_tcp_close, &option_skip,
@@ -200,6 +204,7 @@ static const struct cr_plugin inet_plugin = {
 	.prepare = inet_prepare,
 	.dump_late = inet_dump_late,
 	.stage = inet_stage,
+	.restored = inet_reconnect_all,
 	.done = inet_done,
 	.resume = inet_resume,
 	.undo = lock_undo,

@@ -90,6 +90,19 @@ int inet_bind(struct cr_session *s, int fd, const InetSkEntry *e);
 /* restore: SO_BINDTODEVICE; NULL: nothing.  0 or -errno recorded. */
 int inet_bind_device(struct cr_session *s, int fd, const char *name);
 
+/* ---- reconnect.c ---- */
+
+/* check(), dump(): is the socket to be connected to the same server again? */
+int inet_reconnects(struct cr_session *s, struct cr_file *f, const struct facts *k);
+/* check() of a connected socket that is not, though the user has said so.  0 or what refuse() gives. */
+int inet_check_reconnect(struct cr_session *s, struct cr_file *f, const struct facts *k);
+/* dump(): then k becomes what the image shall have. */
+void inet_to_reconnect(struct cr_session *s, struct cr_file *f, struct facts *k);
+/* Is it one of those? */
+int inet_is_reconnect(const InetSkEntry *e);
+/* restored(): connects all of them.  0 or -errno recorded. */
+int inet_reconnect_all(struct cr_session *s);
+
 /* The hooks. */
 int inet_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info);
 int inet_load(struct cr_session *s, struct cr_file *f, const void *data, size_t len);

@@ -152,6 +152,32 @@ uint32_t proc_net_half_open(const union addr *listener)
 	return listener->any.sa_family == AF_INET6 ? n + count(IPPROTO_TCP, AF_INET6, is_half_open, listener, &l) : n;
 }
 
+static int is_listener(const struct line *l, const void *arg)
+{
+	return l->state == SK_LISTEN && in_the_way(l, arg);
+}
+
+int proc_net_listens(const union addr *a)
+{
+	struct line l;
+
+	return count(IPPROTO_TCP, AF_INET, is_listener, a, &l) || count(IPPROTO_TCP, AF_INET6, is_listener, a, &l);
+}
+
+static uint32_t find_connection(const union addr *src, const union addr *dst, struct line *ret)
+{
+	struct line want = { .local = *src, .peer = *dst };
+
+	return count(IPPROTO_TCP, AF_INET, is_connection, &want, ret) ?: count(IPPROTO_TCP, AF_INET6, is_connection, &want, ret);
+}
+
+uint64_t proc_net_ino(const union addr *src, const union addr *dst)
+{
+	struct line l;
+
+	return find_connection(src, dst, &l) ? l.ino : 0;
+}
+
 static int has_link(const char *pid, const char *link)
 {
 	_cleanup_free_ char *path = xasprintf("/proc/%s/fd", pid);
@@ -207,9 +233,9 @@ const char *proc_net_holder(struct cr_session *s, int proto, const union addr *a
 
 const char *proc_net_connection(struct cr_session *s, const union addr *src, const union addr *dst, uint32_t *ret_state)
 {
-	struct line want = { .local = *src, .peer = *dst }, l;
+	struct line l;
 
-	if (!count(IPPROTO_TCP, AF_INET, is_connection, &want, &l) && !count(IPPROTO_TCP, AF_INET6, is_connection, &want, &l))
+	if (!find_connection(src, dst, &l))
 		return "";
 	*ret_state = l.state;
 	return holder_of(s, &l);

@@ -179,7 +179,7 @@ static int set_address(struct cr_session *s, struct cr_file *f, int fd, const In
 		return 0;
 	err = inet_bind(s, fd, e);
 	if (has_connection(e)) /* connect(2) follows at the very end */
-		p->opened = !err;
+		p->opened = !err && !inet_is_reconnect(e);
 	else if (!err)
 		err = restore_state(s, fd, e);
 	return err;

@@ -144,6 +144,10 @@ int tcp_may_forge(struct cr_session *s, const union addr *from, const union addr
  * it was.
  */
 int proc_net_peer(int family, uint64_t ino, union addr *ret);
+/* Does somebody listen on the port of that address, for that address or all? */
+int proc_net_listens(const union addr *a);
+/* Inode number of the socket that has the connection from src to dst; 0: none. */
+uint64_t proc_net_ino(const union addr *src, const union addr *dst);
 /* How many connections to a listening socket are half open: the client may believe in them (TCP_DEFER_ACCEPT). */
 uint32_t proc_net_half_open(const union addr *listener);
 /*
