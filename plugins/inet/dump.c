@@ -137,6 +137,25 @@ static int leave_port(struct cr_session *s, int fd, const struct facts *k)
 	return err < 0 ? err : sock_set_int(s, fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
 }
 
+/*
+ * Several sockets with SO_REUSEPORT on a port may have a program that chooses among them.  It cannot be read, and asking
+ * whether there is one takes it away.
+ */
+static void tell_shared(struct cr_session *s, const struct facts *k, const SkOptsEntry *opts)
+{
+	const uint32_t key[] = { k->proto, port_of(&k->src) };
+	int is_new = 1;
+
+	if (!opts->has_so_reuseport || !opts->so_reuseport || !port_of(&k->src) || k->state == SK_ESTABLISHED)
+		return;
+	s->core->id(s, "inet-shared-port", key, sizeof(key), &is_new);
+	if (is_new || inet_state(s)->shared_told)
+		return;
+	inet_state(s)->shared_told = 1;
+	cr_lost(s, NULL, "a program that chooses among the sockets of %s port %u (SO_ATTACH_REUSEPORT_CBPF, _EBPF), if there "
+		"is one", inet_proto_name(k->type, k->proto), key[1]);
+}
+
 int inet_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_file_info *info)
 {
 	InetSkEntry e = INET_SK_ENTRY__INIT;
@@ -162,6 +181,7 @@ int inet_dump(struct cr_session *s, struct cr_file *f, int lfd, const struct cr_
 	err = sock_opts_dump(s, lfd, &opts);
 	if (err < 0)
 		return err;
+	tell_shared(s, &k, &opts);
 	common_fown_dump(s, f, &fown);
 	e.id = s->core->file_id(f);
 	e.ino = info->st.st_ino;

@@ -48,6 +48,7 @@ struct inet_state {
 	struct dgram_state *dgram; /* dgram.h */
 	struct inet_map *maps; /* map_ip.c */
 	size_t nmaps;
+	int shared_told; /* dump: about programs for SO_REUSEPORT */
 };
 static inline struct inet_state *inet_state(struct cr_session *s)
 {
