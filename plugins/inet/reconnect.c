@@ -52,8 +52,8 @@ int inet_check_reconnect(struct cr_session *s, struct cr_file *f, const struct f
 	if (!is_wanted(s, f, k) || s->core->option_flag(s, "tcp-close") || s->core->option_flag(s, "tcp-established"))
 		return 0;
 	return cr_refuse(s, "--tcp-established, which keeps it, or --tcp-close, which drops it",
-			 "the connection %s -> %s cannot be made anew (--policy inet=reconnect): %s", inet_addr_text(s, &k->src), inet_addr_text(s, &k->dst),
-			 obstacle(s, k));
+			 "the connection %s -> %s cannot be made anew (--policy inet=reconnect): %s",
+			 inet_addr_text(s, &k->src), inet_addr_text(s, &k->dst), obstacle(s, k));
 }
 
 void inet_to_reconnect(struct cr_session *s, struct cr_file *f, struct facts *k)
