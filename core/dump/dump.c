@@ -241,6 +241,8 @@ static int dump(struct session *s, pid_t pid)
 	if (!s->stats.frozen_time)
 		s->stats.frozen_time = now_us() - s->stats.t_frozen_since;
 	if (err == 0)
+		err = losses_check(s);
+	if (err == 0)
 		err = action_run(s, "post-dump", 0);
 	if (err == 0)
 		err = stats_write(s);

@@ -5,7 +5,8 @@
  * RESOURCE is a kind of files, a plugin (all kinds of it), "all" or "unknown" (what nobody claims); KIND[KEY]
  * and fd[PID:N] name single objects.  What says most about an object counts, of several the last.  Which actions a kind
  * carries out itself it declares; any descriptor can be refused, and be handed to a kind that takes it over, so that the
- * program finds it closed or the caller of the restore passes it in.
+ * program finds it closed or the caller of the restore passes it in.  Of state that has no descriptor it can be said that
+ * none of it may be lost: RESOURCE "lost".
  */
 #include "files_priv.h"
 
@@ -189,6 +190,17 @@ static int check_rule(struct session *s, const struct rule *r)
 	return err;
 }
 
+/* lost=fail, lost[PLUGIN]=fail: not about objects, but about what is lost of them and of all else. */
+static int ban_losses(struct session *s, const struct rule *r)
+{
+	if (r->action != CR_POLICY_FAIL)
+		return fail(s, EINVAL, "--policy %s: what would be lost can only fail", r->text);
+	if (r->key && strcmp(r->key, "core") && !plugins_find(s->plugins, r->key))
+		return fail(s, EINVAL, "--policy %s: expected the name of a plugin that is loaded, or core", r->text);
+	*vec_push(&s->loss_bans) = xstrdup(r->key ? r->key : "");
+	return 0;
+}
+
 int policies_read(struct session *s)
 {
 	const char *item;
@@ -202,7 +214,7 @@ int policies_read(struct session *s)
 		err = parse_rule(s, item, &r);
 		*vec_push(&s->policies->rules) = r;
 		if (err == 0)
-			err = check_rule(s, &r);
+			err = strcmp(r.kind, "lost") ? check_rule(s, &r) : ban_losses(s, &r);
 	}
 	return err;
 }

@@ -126,6 +126,8 @@ static int run(struct session *s, struct job *job)
 	if (err == 0)
 		err = restore_run(s);
 	if (err == 0)
+		err = losses_check(s);
+	if (err == 0)
 		err = action_run(s, "post-restore", s->restore->root);
 	s->stats.restore_time = now_us() - s->stats.t_restore;
 	s->phase = "commit";
@@ -138,6 +140,8 @@ static int run(struct session *s, struct job *job)
 		err = action_run(s, "pre-resume", s->restore->root);
 	if (err == 0)
 		err = BROADCAST(s, resume);
+	if (err == 0)
+		err = losses_check(s);
 	if (err == 0 && in_foreground(s))
 		job_take_terminal(job, s->restore->root);
 	if (err == 0)

@@ -154,6 +154,29 @@ static bool known_loss(const struct session *s, const char *who, const char *tex
 	return false;
 }
 
+static bool is_banned(const struct session *s, const char *who)
+{
+	for (size_t i = 0; i < s->loss_bans.n; i++)
+		if (!s->loss_bans.v[i][0] || !strcmp(s->loss_bans.v[i], who))
+			return true;
+	return false;
+}
+
+/* --policy lost=fail: what is found while more may be refused is collected, all else is an error that losses_check() sees. */
+static void ban(struct session *s, const char *text)
+{
+	s->banned_losses++;
+	if (s->mode == CR_MODE_RESTORE)
+		fail(s, EPERM, "this would be lost, and --policy lost=fail forbids that: %s", text);
+	else
+		refuse(s, "without --policy lost=fail, if the program can do without it", "this would be lost: %s", text);
+}
+
+int losses_check(struct session *s)
+{
+	return s->banned_losses ? -EPERM : 0;
+}
+
 void vlost(struct session *s, const char *fmt, va_list ap)
 {
 	const char *who = s->plugin ? s->plugin : "core";
@@ -169,6 +192,8 @@ void vlost(struct session *s, const char *fmt, va_list ap)
 	*vec_push(&s->losses) = l;
 	log_msg(CR_LOG_WARN, who, "%s: %s%s%s", s->mode == CR_MODE_CHECK ? "would be lost" : "lost", s->object,
 		s->object[0] ? ": " : "", text.p);
+	if (is_banned(s, who))
+		ban(s, text.p);
 }
 
 void lost(struct session *s, const char *fmt, ...)

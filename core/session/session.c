@@ -62,6 +62,9 @@ static void free_messages(struct session *s)
 		free(s->blockers.v[i].remedy);
 	}
 	vec_free(&s->blockers);
+	for (size_t i = 0; i < s->loss_bans.n; i++)
+		free(s->loss_bans.v[i]);
+	vec_free(&s->loss_bans);
 	for (size_t i = 0; i < s->losses.n; i++) {
 		free(s->losses.v[i].plugin);
 		free(s->losses.v[i].object);

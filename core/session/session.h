@@ -87,6 +87,8 @@ struct session {
 	struct error_record err;
 	VEC(struct blocker) blockers;
 	VEC(struct loss) losses;
+	VEC(char *) loss_bans; /* --policy lost=fail: whose losses are refused, "core", a plugin, "" for all */
+	size_t banned_losses;  /* how many were */
 	struct policies *policies; /* --policy, see fd/policy.c; NULL: none */
 	VEC(void *) allocations; /* core->alloc() */
 	VEC(struct id_space *) id_spaces;
@@ -125,6 +127,8 @@ int refuse(struct session *s, const char *remedy, const char *fmt, ...) PRINTF_L
 /* As cr_core.lost, about the object at hand. */
 void lost(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void vlost(struct session *s, const char *fmt, va_list ap);
+/* Nothing has been lost that --policy lost=fail forbids: 0, or -EPERM, recorded when it was lost. */
+int losses_check(struct session *s);
 int vfail(struct session *s, int errnum, const char *fmt, va_list ap);
 int vrefuse(struct session *s, const char *remedy, const char *fmt, va_list ap);
 #ifdef __clang_analyzer__ /* make lint: it does not see that they never return 0 */

@@ -195,9 +195,9 @@ static void tell_unseen(struct cr_session *s)
 {
 	int *told = s->core->plugin_priv(s, sizeof(int));
 
-	if (!*told)
+	if (!*told && !s->core->option_item(s, URING_OPT_SETUP, 0))
 		cr_lost(s, NULL, "io_uring: flags of rings that cannot be seen (submit-all, coop-taskrun, taskrun-flag, "
-			"cqe-mixed), if they were set: --" URING_OPT_SETUP " at the restore sets them");
+			"cqe-mixed), if they were set: --" URING_OPT_SETUP " says so, at dump or restore");
 	*told = 1;
 }
 
@@ -250,6 +250,7 @@ static int uring_dump(struct cr_session *s, struct cr_file *file, int lfd, const
 		err = uring_registered(s, lfd, &who, &msg);
 	if (!err)
 		err = uring_take_places(s, file, &msg);
+	msg.setup |= uring_flags_said(s);
 	if (!err)
 		uring_take_issuer(s, file, &who, &msg);
 	if (!err && f.poll_tid >= 0)
@@ -343,9 +344,9 @@ static const struct cr_option setup_option = {
 	.size = sizeof(struct cr_option),
 	.name = URING_OPT_SETUP,
 	.kind = CR_OPT_LIST,
-	.modes = 1u << CR_MODE_RESTORE,
+	.modes = 1u << CR_MODE_DUMP | 1u << CR_MODE_RESTORE,
 	.arg = "FLAG",
-	.help = "Set up rings with this flag, which cannot be seen: submit-all, coop-taskrun, taskrun-flag or cqe-mixed.",
+	.help = "Rings have this flag, which cannot be seen: submit-all, coop-taskrun, taskrun-flag, cqe-mixed, none.",
 };
 static const struct cr_option *const options[] = { &idle_option, &cancel_option, &setup_option, NULL };
 
@@ -359,7 +360,8 @@ static const struct cr_plugin io_uring_plugin = {
 	.files = uring_kinds,
 	.vmas = uring_vmas,
 	.collect = uring_collect,
-	.stage = uring_stage,
+	.prepare = uring_check_options,
+	.stage = uring_check_options,
 	.restored = uring_restored,
 	.undo = uring_undo,
 };

@@ -20,44 +20,48 @@ static const struct { const char *name; uint32_t flags; } unseen[] = {
 	{ "coop-taskrun", IORING_SETUP_COOP_TASKRUN },
 	{ "taskrun-flag", IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG },
 	{ "cqe-mixed", IORING_SETUP_CQE_MIXED },
+	{ "none", 0 },
 };
 
-/* 0: there is no flag of that name. */
-static uint32_t flag_of(const char *name)
+/* 0 or -EINVAL: there is no flag of that name. */
+static int flag_of(const char *name, uint32_t *flags)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(unseen); i++)
-		if (!strcmp(name, unseen[i].name))
-			return unseen[i].flags;
-	return 0;
+		if (!strcmp(name, unseen[i].name)) {
+			*flags |= unseen[i].flags;
+			return 0;
+		}
+	return -EINVAL;
 }
 
-static uint32_t flags_said(struct cr_session *s)
+uint32_t uring_flags_said(struct cr_session *s)
 {
 	const char *name;
 	uint32_t flags = 0;
 
 	for (size_t i = 0; (name = s->core->option_item(s, URING_OPT_SETUP, i)); i++)
-		flags |= flag_of(name);
+		flag_of(name, &flags);
 	return flags;
 }
 
-int uring_stage(struct cr_session *s)
+int uring_check_options(struct cr_session *s)
 {
 	const char *name;
+	uint32_t flags = 0;
 
 	for (size_t i = 0; (name = s->core->option_item(s, URING_OPT_SETUP, i)); i++)
-		if (!flag_of(name))
+		if (flag_of(name, &flags))
 			return cr_fail(s, EINVAL, "--" URING_OPT_SETUP " %s: there are submit-all, coop-taskrun, taskrun-flag, "
-				       "cqe-mixed", name);
+				       "cqe-mixed, none", name);
 	return 0;
 }
 
 void uring_params(struct cr_session *s, const uring_msg *msg, int own, struct io_uring_params *ret)
 {
-	uint32_t one = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, flags = flags_said(s);
+	uint32_t one = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, flags = uring_flags_said(s);
 
 	*ret = (struct io_uring_params){ .flags = IORING_SETUP_CQSIZE, .cq_entries = msg->cq_entries };
-	flags |= msg->setup & (IORING_SETUP_R_DISABLED | IORING_SETUP_IOPOLL | URING_SHAPE);
+	flags |= msg->setup & (IORING_SETUP_R_DISABLED | IORING_SETUP_IOPOLL | URING_SHAPE | URING_UNSEEN);
 	if (msg->has_issuer ? own : (msg->setup & IORING_SETUP_R_DISABLED) != 0)
 		flags |= msg->setup & one;
 	if (flags & IORING_SETUP_CQE32)

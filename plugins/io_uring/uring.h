@@ -158,8 +158,10 @@ static inline int uring_is_own(const uring_msg *msg)
 {
 	return msg->has_poller || msg->has_issuer;
 }
-/* Broadcast: the options make sense. */
-int uring_stage(struct cr_session *s);
+/* Flags that cannot be seen and that the user names; does he name flags that there are? 0 or -errno recorded. */
+#define URING_UNSEEN (IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG)
+uint32_t uring_flags_said(struct cr_session *s);
+int uring_check_options(struct cr_session *s);
 int uring_load(struct cr_session *s, struct cr_file *f, const void *data, size_t len);
 int uring_open(struct cr_session *s, struct cr_file *f, int *ret_fd);
 int uring_wire(struct cr_session *s, struct cr_file *f);
