@@ -322,10 +322,11 @@ static int set_options(struct cr_session *s, struct cr_file *f, int fd, const Pa
 		err = set_option(s, fd, PACKET_TIMESTAMP, e->timestamp, "PACKET_TIMESTAMP");
 	if (!err && e->copy_thresh) /* cannot be asked for */
 		err = sock_set_int(s, fd, SOL_PACKET, PACKET_COPY_THRESH, e->copy_thresh, "PACKET_COPY_THRESH");
-	if (!err)
-		err = ring_restore(s, f, fd, e);
+	/* some of these count only for rings that are made later */
 	if (!err)
 		err = sock_extra_restore(s, state(s)->extra, f, fd, lists);
+	if (!err)
+		err = ring_restore(s, f, fd, e);
 	if (!err)
 		err = sock_buffers_restore(s, fd, e->opts);
 	if (!err)
@@ -451,5 +452,6 @@ static const struct cr_plugin packet_plugin = {
 	.dump_late = packet_summary,
 	.stage = packet_stage,
 	.done = packet_done,
+	.undo = tx_undo,
 };
 CR_PLUGIN_REGISTER(packet_plugin);

@@ -8,7 +8,7 @@
  * sent through the device lo, before the socket has its filter and its device; then the memory is written back, with
  * all that the program has not read.
  *
- * A ring for sending has no such trace: it is kept if it was never used.
+ * Rings for sending: txring.c.
  */
 #include "ring.h"
 
@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sock.h"
 #include "util.h"
 #include "x-packet-ring.pb-c.h"
 
@@ -135,10 +136,10 @@ static uint32_t find_head(const struct view *v)
 
 /* ---- dump ---- */
 
-/* Nothing of it was ever used. */
-static int is_blank(const uint8_t *p, size_t len)
+static struct tx_view tx_view(uint8_t *mem, uint32_t version, const PacketRing *rx, const PacketRing *tx)
 {
-	return !len || (!p[0] && !memcmp(p, p + 1, len - 1));
+	return (struct tx_view){ mem + ring_bytes(rx, NULL), version, tx->block_size, tx->block_nr, tx->frame_size,
+				 tx->frame_nr };
 }
 
 static void *map_ring(int fd, uint64_t bytes)
@@ -151,7 +152,7 @@ int ring_check(struct cr_session *s, int fd, const struct packet_facts *k)
 	PacketRing *rx = ring_encode(s, &k->rx), *tx = ring_encode(s, &k->tx);
 	uint64_t bytes = ring_bytes(rx, tx);
 	uint8_t *mem;
-	int blank;
+	int err = 0;
 
 	if (!bytes)
 		return 0;
@@ -162,11 +163,25 @@ int ring_check(struct cr_session *s, int fd, const struct packet_facts *k)
 	if (mem == MAP_FAILED)
 		return cr_refuse(s, "end the capture before the dump", "packet socket with a ring that cannot be mapped: %s",
 				 strerror(errno));
-	blank = !tx || is_blank(mem + ring_bytes(rx, NULL), ring_bytes(NULL, tx));
+	if (tx) {
+		struct tx_view v = tx_view(mem, k->version, rx, tx);
+
+		err = tx_check(s, &v, sock_get_int(fd, SOL_PACKET, PACKET_LOSS));
+	}
 	munmap(mem, bytes);
-	return blank ? 0 : cr_refuse(s, "let the program send without a ring, or close it before the dump",
-				     "packet socket with a ring for sending (PACKET_TX_RING) that was used: its position in the "
-				     "kernel cannot be read back");
+	return err;
+}
+
+/* Where the kernel is in the ring for sending. */
+static int take_tx(struct cr_session *s, int fd, const struct view *v, const PacketSockEntry *e, PacketRingEntry *r)
+{
+	struct tx_view tx;
+
+	if (!e->tx_ring)
+		return 0;
+	tx = tx_view(v->mem, e->version, e->rx_ring, e->tx_ring);
+	r->has_tx_head = 1;
+	return tx_find(s, fd, &tx, ring_bytes(e->rx_ring, e->tx_ring), ring_bytes(e->rx_ring, NULL), &r->tx_head);
 }
 
 int ring_dump(struct cr_session *s, struct cr_file *f, int fd, const PacketSockEntry *e)
@@ -187,7 +202,9 @@ int ring_dump(struct cr_session *s, struct cr_file *f, int fd, const PacketSockE
 			"dropped",
 			block_at(&v, r.head)->num_pkts);
 	r.len = bytes;
-	err = common_append(s, &packet_img_ring, s->core->file_id(f), &r.base);
+	err = take_tx(s, fd, &v, e, &r);
+	if (!err)
+		err = common_append(s, &packet_img_ring, s->core->file_id(f), &r.base);
 	if (!err)
 		err = s->core->img_raw(s, &packet_img_ring, s->core->file_id(f), v.mem, bytes);
 	munmap(v.mem, bytes);
@@ -352,43 +369,54 @@ static int refill(struct cr_session *s, int fd, const struct view *v, const Pack
 	return 0;
 }
 
-static int read_ring(struct cr_session *s, struct cr_reader *r, const struct view *v, int fd)
+/* The rings that the image has: mem is of both new ones. */
+static int read_rings(struct cr_session *s, struct cr_reader *r, int fd, uint8_t *mem, const PacketSockEntry *e)
 {
-	_cleanup_msg_ PacketRingEntry *e = NULL;
+	struct view v = { mem, e->version, e->rx_ring };
+	_cleanup_msg_ PacketRingEntry *entry = NULL;
 	_cleanup_free_ uint8_t *old = NULL;
-	uint64_t bytes = ring_bytes(v->ring, NULL);
-	int err = common_next(s, r, &packet_ring_entry__descriptor, (void **)&e);
+	uint64_t bytes = ring_bytes(e->rx_ring, e->tx_ring), rx_bytes = ring_bytes(e->rx_ring, NULL);
+	int err = common_next(s, r, &packet_ring_entry__descriptor, (void **)&entry);
 
 	if (err <= 0)
 		return err < 0 ? err : cr_fail(s, EPROTO, "the image of a ring is empty");
-	if (e->len < bytes || e->len > 2 * RING_MAX || e->head >= count(v))
-		return cr_fail(s, EPROTO, "the image has a ring of %ju bytes at %u, not of %ju", (uintmax_t)e->len, e->head,
-			       (uintmax_t)bytes);
-	e->len = bytes;
+	if (entry->len != bytes || (e->rx_ring && entry->head >= count(&v)) ||
+	    (entry->has_tx_head && (!e->tx_ring || entry->tx_head >= e->tx_ring->frame_nr)))
+		return cr_fail(s, EPROTO, "the image has rings of %ju bytes at %u and %u, not of %ju", (uintmax_t)entry->len,
+			       entry->head, entry->tx_head, (uintmax_t)bytes);
 	old = xcalloc(1, bytes);
 	err = s->core->img_extra(r, old, bytes);
-	return err < 0 ? err : refill(s, fd, v, e, old);
+	entry->len = rx_bytes;
+	if (err >= 0 && e->rx_ring)
+		err = refill(s, fd, &v, entry, old);
+	if (err >= 0 && e->tx_ring) {
+		struct tx_view tx = tx_view(mem, e->version, e->rx_ring, e->tx_ring);
+
+		err = tx_advance(s, fd, &tx, entry->tx_head);
+		memcpy(tx.mem, old + rx_bytes, bytes - rx_bytes);
+	}
+	return MIN_OF(err, 0);
 }
 
 int ring_restore(struct cr_session *s, struct cr_file *f, int fd, const PacketSockEntry *e)
 {
 	uint64_t bytes = ring_bytes(e->rx_ring, e->tx_ring);
-	struct view v = { NULL, e->version, e->rx_ring };
 	struct cr_reader *r;
+	uint8_t *mem;
 	int err = set_ring(s, fd, PACKET_RX_RING, e->rx_ring, e->version);
 
 	if (!err)
 		err = set_ring(s, fd, PACKET_TX_RING, e->tx_ring, e->version);
-	if (err < 0 || !e->rx_ring)
+	if (err < 0 || !bytes)
 		return err;
 	err = s->core->img_open(s, &packet_img_ring, s->core->file_id(f), &r);
 	if (err < 0) /* CRIU's images have none: the ring begins in front */
 		return err == -ENOENT ? 0 : err;
-	v.mem = map_ring(fd, bytes);
-	err = v.mem == MAP_FAILED ? cr_fail(s, errno, "mapping the ring of a packet socket: %s", strerror(errno)) :
-				    read_ring(s, r, &v, fd);
-	if (v.mem != MAP_FAILED)
-		munmap(v.mem, bytes);
+	mem = map_ring(fd, bytes);
+	err = mem == MAP_FAILED ? cr_fail(s, errno, "mapping the ring of a packet socket: %s", strerror(errno)) :
+				  read_rings(s, r, fd, mem, e);
+	if (mem != MAP_FAILED)
+		munmap(mem, bytes);
 	s->core->img_close(r);
 	return err;
 }

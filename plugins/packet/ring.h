@@ -3,6 +3,7 @@
  * ring.h: rings of packet sockets (PACKET_RX_RING, PACKET_TX_RING).
  *
  *   ring.c   where the kernel is in a ring, and bringing it there again
+ *   txring.c the same of rings for sending
  *   map.c    the mappings of the tree's tasks
  */
 #ifndef PLUGINS_PACKET_RING_H
@@ -28,5 +29,21 @@ int ring_dump(struct cr_session *s, struct cr_file *f, int fd, const PacketSockE
 int ring_load_check(struct cr_session *s, const PacketSockEntry *e);
 /* open(): fd, which has its PACKET_VERSION and no filter, and is not bound, gets its rings.  0 or -errno recorded. */
 int ring_restore(struct cr_session *s, struct cr_file *f, int fd, const PacketSockEntry *e);
+
+/* ---- txring.c ---- */
+
+/* A ring for sending, in the memory of the engine; version: TPACKET_V1, … */
+struct tx_view {
+	uint8_t *mem;
+	uint32_t version, block_size, block_nr, frame_size, frame_nr;
+};
+/* check(): what can be seen without touching it.  0 or what refuse() gives. */
+int tx_check(struct cr_session *s, const struct tx_view *v, int has_loss);
+/* dump(): which frame is next; bytes: of all rings of fd, off: where this one begins.  0, or refused or recorded. */
+int tx_find(struct cr_session *s, int fd, const struct tx_view *v, uint64_t bytes, uint64_t off, uint32_t *ret);
+/* The plugin's undo(): of what tx_find() does. */
+int tx_undo(int fd, const char *text);
+/* open(): a new ring goes on at head.  0 or -errno recorded. */
+int tx_advance(struct cr_session *s, int fd, const struct tx_view *v, uint32_t head);
 
 #endif
