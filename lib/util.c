@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -233,6 +234,20 @@ int readlink_alloc(int dirfd, const char *path, char **ret)
 		cap *= 2;
 		p = xrealloc(p, cap);
 	}
+}
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+void prefault(void *p, size_t bytes)
+{
+	int saved = errno;
+	uint64_t from = PAGE_UP((uintptr_t)p), to = PAGE_DOWN((uintptr_t)p + bytes);
+
+	if (to > from)
+		madvise((void *)(uintptr_t)from, to - from, MADV_POPULATE_WRITE);
+	errno = saved;
 }
 
 uint64_t now_us(void)

@@ -70,6 +70,9 @@ int write_file(int dirfd, const char *path, const char *text);
 /* readlinkat(2) into allocated memory; 0 or -errno. */
 int readlink_alloc(int dirfd, const char *path, char **ret);
 
+/* Makes the pages of fresh memory, those that lie wholly within, in one step instead of a fault for each; only faster. */
+void prefault(void *p, size_t bytes);
+
 /* Monotonic clock in microseconds. */
 uint64_t now_us(void);
 

@@ -16,7 +16,7 @@ ifeq ($(WERROR),1)
 WARN    += -Werror
 endif
 CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -Ilib
-CFLAGS  += -std=gnu11 $(OPT) $(WARN) -fvisibility=hidden -fno-strict-aliasing -MMD -MP
+CFLAGS  += -std=gnu11 $(OPT) $(WARN) -fvisibility=hidden -fno-strict-aliasing -ffunction-sections -fdata-sections -MMD -MP
 ifneq ($(SAN)$(DEBUG),)
 CFLAGS  += -DSTASIS_DEBUG
 endif

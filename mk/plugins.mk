@@ -15,6 +15,12 @@ plugin_objs = $(patsubst plugins/%.c,$(BUILD)/plugins/%.o,$(wildcard plugins/$(1
 	$(patsubst plugins/%.proto,$(BUILD)/plugins/%.pb-c.o,$(wildcard plugins/$(1)/*.proto))
 plugin_protos = $(patsubst plugins/%.proto,$(BUILD)/plugins/%.pb-c.c,$(wildcard plugins/$(1)/*.proto))
 
+# Every run loads all plugins, and what that costs is page faults: so no unused part of plugins/common, two segments
+# instead of four, and no page of its own for what is read-only after relocation.
+ifeq ($(SAN),)
+PLUGIN_LDFLAGS := -Wl,-z,defs -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,norelro
+endif
+
 COMMON_OBJS := $(call plugin_objs,common) $(BUILD)/lib/util.o
 
 define plugin_rules
@@ -26,7 +32,7 @@ $(foreach p,$(PLUGINS) common,$(eval $(call plugin_rules,$(p))))
 
 define plugin_link
 $(BUILD)/plugins/$(1).so: $(call plugin_objs,$(1)) $(COMMON_OBJS)
-	$$(CC) $$(PLUGIN_CFLAGS) $$(LDFLAGS) -shared $(if $(SAN),,-Wl,-z,defs) -Wl,--exclude-libs,ALL -o $$@ $$^ $($(1)_LIBS) -lprotobuf-c
+	$$(CC) $$(PLUGIN_CFLAGS) $$(LDFLAGS) -shared $$(PLUGIN_LDFLAGS) -Wl,--exclude-libs,ALL -o $$@ $$^ $($(1)_LIBS) -lprotobuf-c
 endef
 $(foreach p,$(PLUGINS),$(eval $(call plugin_link,$(p))))
 

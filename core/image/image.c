@@ -35,7 +35,7 @@
 #define PENDING_BYTES (32u << 20) /* all images together */
 #define COPY_BYTES (256u << 10)	  /* step of img_raw_fd() */
 #define OPEN_MAX_FILES 16	  /* files kept open between flushes */
-#define HASH_SIZE 4096
+#define HASH_LEAST 256	  /* buckets; a power of two */
 
 #define CORE_IMAGE(var, file, number) \
 	const struct cr_img_type var = { .size = sizeof(var), .name = (file), .magic = (number) }
@@ -85,7 +85,8 @@ struct images {
 	char *path, *workpath; /* as the user gave them */
 	int dirfd, workfd;     /* equal when both are the same directory */
 	VEC(struct image *) out;
-	struct image *hash[HASH_SIZE];
+	struct image **hash; /* buckets; */
+	size_t nhash;	     /* a power of two */
 	size_t nopen;	 /* images with a descriptor */
 	size_t npending; /* bytes in all buffers */
 	struct trust *trust; /* dump: what shall be done; restore: the decrypted images, or NULL */
@@ -174,6 +175,7 @@ void images_free(struct images *i)
 		free(i->out.v[n]);
 	}
 	vec_free(&i->out);
+	free(i->hash);
 	if (i->workfd != i->dirfd)
 		cleanup_fd(&i->workfd);
 	cleanup_fd(&i->dirfd);
@@ -395,14 +397,35 @@ static int put(struct session *s, struct image *img, const void *data, size_t le
 	return s->imgs->npending >= PENDING_BYTES ? flush_all(s) : 0;
 }
 
-static struct image **find_slot(struct images *i, const char *name)
+static struct image **bucket_of(struct images *i, const char *name)
 {
 	uint32_t h = 2166136261u;
-	struct image **p;
 
 	for (const char *c = name; *c; c++)
 		h = (h ^ (unsigned char)*c) * 16777619u;
-	for (p = &i->hash[h % HASH_SIZE]; *p; p = &(*p)->next)
+	return &i->hash[h & (i->nhash - 1)];
+}
+
+static void grow_hash(struct images *i)
+{
+	free(i->hash);
+	i->nhash = i->nhash ? i->nhash * 4 : HASH_LEAST;
+	i->hash = xcalloc(i->nhash, sizeof(struct image *));
+	for (size_t n = 0; n < i->out.n; n++) {
+		struct image **p = bucket_of(i, i->out.v[n]->name);
+
+		i->out.v[n]->next = *p;
+		*p = i->out.v[n];
+	}
+}
+
+static struct image **find_slot(struct images *i, const char *name)
+{
+	struct image **p;
+
+	if (i->out.n >= i->nhash)
+		grow_hash(i);
+	for (p = bucket_of(i, name); *p; p = &(*p)->next)
 		if (strcmp((*p)->name, name) == 0)
 			break;
 	return p;

@@ -58,6 +58,7 @@ struct job {
 	struct pages_out file[THREADS_MOST]; /* the first is the one that the pagemap names */
 	size_t nfiles;
 	stored_list *where; /* for the caller, or NULL */
+	uint64_t total;	    /* bytes to be read */
 
 	pthread_mutex_t lock; /* of all that follows */
 	pthread_cond_t moved; /* turn has changed */
@@ -79,6 +80,7 @@ struct batch {
 	bool started;
 	struct pages_out *file; /* that it writes to */
 	char *buf;
+	size_t touched; /* bytes of it that are there */
 	uint64_t ticket, write_us;
 	size_t n, bytes;
 	struct page_run part[BATCH_PAGES];
@@ -91,7 +93,7 @@ struct batch {
 };
 
 struct batches {
-	struct batch of[THREADS_MOST];
+	struct batch *of[THREADS_MOST];
 };
 
 bool page_is_zero(const void *page)
@@ -382,11 +384,22 @@ static void do_batch(struct batch *b)
 		progress_add(j->s->progress, b->bytes / PAGE_BYTES);
 }
 
+/* All pages that will be used in one step, which is cheaper than a fault for each. */
+static void touch_buffer(struct batch *b, uint64_t bytes)
+{
+	size_t want = MIN_OF(bytes, BATCH_BYTES);
+
+	if (want > b->touched)
+		prefault(b->buf + b->touched, want - b->touched);
+	b->touched = MAX_OF(b->touched, want);
+}
+
 static void *work(void *arg)
 {
 	struct batch *b = arg;
 	struct job *j = b->j;
 
+	touch_buffer(b, j->total);
 	pthread_mutex_lock(&j->lock);
 	while (!j->err && take_batch(b))
 		do_batch(b);
@@ -411,42 +424,53 @@ void batches_free(struct batches *bs)
 {
 	if (!bs)
 		return;
-	for (size_t i = 0; i < THREADS_MOST; i++)
-		free(bs->of[i].buf);
+	for (size_t i = 0; i < THREADS_MOST; i++) {
+		if (bs->of[i])
+			free(bs->of[i]->buf);
+		free(bs->of[i]);
+	}
 	free(bs);
 }
 
-/* They are kept for the next task: new memory costs more than what is read into it. */
-static struct batch *get_batches(struct session *s, size_t n)
+/*
+ * They are kept for the next task: new memory costs more than what is read into it.  They are not zeroed, so that only
+ * what is used of them is touched.
+ */
+static struct batch *get_batch(struct session *s, size_t i)
 {
 	struct batches **bs = mem_batches(s);
+	struct batch *b;
 
 	if (!*bs)
 		*bs = xcalloc(1, sizeof(**bs));
-	for (size_t i = 0; i < n; i++)
-		if (!(*bs)->of[i].buf)
-			(*bs)->of[i].buf = xrealloc(NULL, BATCH_BYTES);
-	return (*bs)->of;
+	b = (*bs)->of[i];
+	if (!b) {
+		b = (*bs)->of[i] = xrealloc(NULL, sizeof(*b));
+		b->buf = xrealloc(NULL, BATCH_BYTES);
+		b->touched = 0;
+	}
+	return b;
 }
 
 static void run_job(struct job *j, size_t nthreads)
 {
-	struct batch *b = get_batches(j->s, nthreads);
+	struct batch *b[THREADS_MOST] = { 0 };
 
 	for (size_t i = 0; i < nthreads; i++) {
-		b[i].j = j;
-		b[i].file = &j->file[i % j->nfiles];
-		b[i].write_us = 0;
-		b[i].started = false;
+		b[i] = get_batch(j->s, i);
+		b[i]->j = j;
+		b[i]->file = &j->file[i % j->nfiles];
+		b[i]->write_us = 0;
+		b[i]->started = false;
 		if (i)
-			start_thread(&b[i]);
+			start_thread(b[i]);
 	}
-	work(&b[0]);
+	work(b[0]);
 	for (size_t i = 0; i < nthreads; i++) {
-		if (b[i].started)
-			pthread_join(b[i].thread, NULL);
+		if (b[i]->started)
+			pthread_join(b[i]->thread, NULL);
 	}
-	j->s->stats.memwrite_time += b[0].write_us;
+	j->s->stats.memwrite_time += b[0]->write_us;
 }
 
 static int create_file(struct job *j)
@@ -483,14 +507,13 @@ int pages_dump(struct session *s, const struct cr_img_type *type, uint64_t id, c
 	struct job j = { .s = s, .type = type, .id = id, .src = src, .runs = runs, .where = where,
 			 .compat = opt_flag(s->opts, "compat-images") };
 	size_t nthreads, nfiles = 1;
-	uint64_t bytes = 0;
 	int err;
 
 	for (size_t i = 0; i < runs->n; i++)
-		bytes += runs->v[i].file ? 0 : runs->v[i].bytes;
-	nthreads = MIN_OF(mem_threads(bytes / THREAD_LEAST), (size_t)THREADS_MOST);
+		j.total += runs->v[i].file ? 0 : runs->v[i].bytes;
+	nthreads = MIN_OF(mem_threads(j.total / THREAD_LEAST), (size_t)THREADS_MOST);
 	if (src->pid && !j.compat)
-		nfiles = MAX_OF(MIN_OF(nthreads, bytes / FILE_LEAST), 1u);
+		nfiles = MAX_OF(MIN_OF(nthreads, j.total / FILE_LEAST), 1u);
 	err = create_images(&j, nfiles);
 	if (err) {
 		close_files(&j);

@@ -412,6 +412,28 @@ static int check_named(struct plugins *ps, const struct selection *sel)
 	return err;
 }
 
+#define REPORT_BYTES 800 /* that fit into one message */
+
+/* Few messages: until the log is opened each of them is a slot of shared memory. */
+static void report(const struct plugins *ps, const struct selection *sel)
+{
+	_cleanup_buf_ struct buf names = { 0 };
+
+	for (size_t i = 0; i < ps->all.n; i++) {
+		const struct plugin *p = ps->all.v[i];
+
+		if (p->disabled)
+			log_msg(sel->all && !excluded(sel, p->name) ? CR_LOG_WARN : CR_LOG_DEBUG, NULL,
+				"plugin %s is disabled: %s", p->name, p->disabled);
+		else
+			buf_printf(&names, "%s%s %s", names.len ? ", " : "", p->name, p->def->version ? p->def->version : "?");
+		if (names.len > REPORT_BYTES || (names.len && i + 1 == ps->all.n)) {
+			log_debug("plugins: %s", names.p);
+			buf_free(&names);
+		}
+	}
+}
+
 int plugins_load(struct options *o, struct plugins **ret)
 {
 	struct plugins *ps = xcalloc(1, sizeof(*ps));
@@ -423,16 +445,7 @@ int plugins_load(struct options *o, struct plugins **ret)
 	err = scan_dirs(ps, o);
 	load_files(ps, &sel);
 	plugins_settle(ps, o);
-	for (size_t i = 0; i < ps->all.n; i++) {
-		struct plugin *p = ps->all.v[i];
-
-		if (p->disabled)
-			log_msg(sel.all && !excluded(&sel, p->name) ? CR_LOG_WARN : CR_LOG_DEBUG, NULL,
-				"plugin %s is disabled: %s", p->name, p->disabled);
-		else
-			log_debug("plugin %s %s from %s", p->name, p->def->version ? p->def->version : "?",
-				  p->path ? p->path : "the engine");
-	}
+	report(ps, &sel);
 	err2 = check_named(ps, &sel);
 	free_selection(&sel);
 	*ret = ps;

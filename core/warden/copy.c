@@ -117,7 +117,7 @@ int wd_copy(struct server *sv, pid_t tgid, pid_t *ret_pid)
 	err = learn_caught(t);
 	if (err)
 		return window_report(sv, t, err);
-	waits_begin();
+	waits_begin(WAITS_SECOND);
 	err = copy_of(sv, t, &made);
 	waits_end();
 	errand_forget(sv);

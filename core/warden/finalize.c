@@ -42,17 +42,21 @@ static int match_table(struct server *sv, const struct warden_final *table, size
 static int hold_all(struct server *sv)
 {
 	uint64_t deadline = now_us() + HOLD_TIMEOUT_US;
+	int err = 0;
 
 	FOR_EACH_TRACEE(t, sv)
 		if (t->listed)
 			pt_sure(PTRACE_INTERRUPT, t->tid, 0, 0);
+	waits_begin(WAITS_SECOND);
 	FOR_EACH_TRACEE(t, sv) {
-		int err = t->listed ? tracee_hold(sv, t, deadline) : 0;
-
-		if (err)
-			return gone_missing(sv, t->tid, err, "it cannot be stopped");
+		if (t->listed && !err) {
+			err = tracee_hold_soon(sv, t, deadline);
+			if (err)
+				gone_missing(sv, t->tid, err, "it cannot be stopped");
+		}
 	}
-	return 0;
+	waits_end();
+	return err;
 }
 
 /* Nothing of the process may run any more when its blob goes. */

@@ -18,10 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LEADER_WAIT_MS 300
+#define STOP_WAIT_US 5000 /* for one thread, before the others are asked */
 
 /* Children of one thread, appended; taskdir: /proc/PID/task. One that vanished has none. */
 static void add_children(int taskdir, pid_t tid, int_list *ret)
@@ -88,20 +88,25 @@ static int scan(struct server *sv, pid_t root, uint64_t deadline)
 	return n < 0 ? n : found;
 }
 
-/* Takes what has been reported; returns how many still run. */
+/*
+ * Takes what has been reported; returns how many still run.  The first that has not stopped yet is waited for, until the
+ * timer of waits_begin(): most of the others stop meanwhile, and asking each of them at each stop would cost too much.
+ */
 static size_t poll_running(struct server *sv)
 {
+	int status, flags = __WALL;
 	size_t running = 0;
-	int status;
 
 	FOR_EACH_TRACEE(t, sv) {
 		pid_t r = 1;
 
-		while (t->state == TR_RUNNING && r > 0) {
-			r = waitpid(t->tid, &status, __WALL | WNOHANG);
+		while (t->state == TR_RUNNING && r) {
+			r = waitpid(t->tid, &status, flags);
 			if (r > 0)
 				tracee_settle(sv, t, status);
-			else if (r < 0 && errno == ECHILD)
+			else if (r < 0 && errno == EINTR)
+				flags |= WNOHANG;
+			else if (r < 0)
 				tracee_gone(sv, t);
 		}
 		running += t->state == TR_RUNNING;
@@ -168,18 +173,17 @@ static int timed_out(struct server *sv, unsigned timeout)
 
 static int collect(struct server *sv, uint64_t deadline, unsigned timeout)
 {
-	struct timespec nap = { .tv_nsec = 5000000 };
-	sigset_t set;
+	int err = 0;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	for (unsigned idle = 0; poll_running(sv); idle++) {
+	waits_begin(STOP_WAIT_US);
+	for (unsigned idle = 0; !err && poll_running(sv); idle++) {
 		if (now_us() >= deadline)
-			return timed_out(sv, timeout);
-		if (sigtimedwait(&set, NULL, &nap) < 0 && idle % 8 == 7)
+			err = timed_out(sv, timeout);
+		else if (idle % 8 == 7)
 			help_stragglers(sv);
 	}
-	return 0;
+	waits_end();
+	return err;
 }
 
 /*

@@ -397,7 +397,7 @@ int wd_inject(struct server *sv, pid_t tgid, pid_t tid, struct inject_call *call
 	err = learn_caught(t);
 	if (err)
 		return window_report(sv, t, err);
-	waits_begin();
+	waits_begin(WAITS_SECOND);
 	err = inject(sv, t, calls, n);
 	waits_end();
 	errand_forget(sv);
@@ -433,7 +433,7 @@ int wd_look(struct server *sv, struct wd_look *looks, size_t n)
 	for (size_t i = 0; i < n; i++)
 		at = MAX_OF(at, looks[i].calls + looks[i].ncalls * sizeof(struct inject_call));
 	at = (at + 63) & ~63ul;
-	waits_begin();
+	waits_begin(WAITS_SECOND);
 	for (size_t i = 0; i < n && !err && WD_BOARD_BYTES - at >= sizeof(struct thread_state); i++) {
 		if (i && looks[i].tgid != looks[i - 1].tgid)
 			errand_forget(sv);
@@ -457,7 +457,7 @@ int inject_one(struct server *sv, struct tracee *t, uint64_t syscall_ip, long nr
 		return err;
 	if (proc_read_stat(t->tgid, t->tid, &st) == 0)
 		pin(sv, st.processor);
-	waits_begin();
+	waits_begin(WAITS_SECOND);
 	err = window_call(&w, nr, args, ret_result);
 	waits_end();
 	t->state = TR_RUNNING;

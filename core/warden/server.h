@@ -221,7 +221,8 @@ int tracee_wait(pid_t tid, int *ret_status, uint64_t deadline);
  * between waits_begin() and waits_end(), where a timer looks after the deadline.
  */
 int tracee_wait_soon(pid_t tid, int *ret_status, uint64_t deadline);
-void waits_begin(void);
+#define WAITS_SECOND 1000000
+void waits_begin(uint32_t us); /* each so many microseconds a wait ends, to look */
 void waits_end(void);
 enum stop_kind { STOP_DEAD = 1, STOP_EVENT, STOP_SYSCALL, STOP_SIGNAL, STOP_OTHER };
 /* What a wait status means; *ret_sig: of STOP_SIGNAL the signal to pass on, of STOP_EVENT the job control signal or 0. */
@@ -233,6 +234,7 @@ enum stop_kind stop_kind_of(int status, int *ret_sig);
 int tracee_settle(struct server *sv, struct tracee *t, int status);
 /* Waits until an interrupted thread is HELD. */
 int tracee_hold(struct server *sv, struct tracee *t, uint64_t deadline);
+int tracee_hold_soon(struct server *sv, struct tracee *t, uint64_t deadline); /* as tracee_wait_soon() */
 /*
  * Puts the process of t (HELD) into a job control stop by signo, without running an instruction of it;
  * SIGSTOP instead when signo would not stop it. All threads must be HELD; they stop when they are detached.

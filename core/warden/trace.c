@@ -166,10 +166,11 @@ static void on_alarm(int sig)
 	(void)sig;
 }
 
-void waits_begin(void)
+void waits_begin(uint32_t us)
 {
+	struct timeval tick = { us / 1000000, us % 1000000 };
 	struct sigaction sa = { .sa_handler = on_alarm };
-	struct itimerval every = { { 1, 0 }, { 1, 0 } };
+	struct itimerval every = { tick, tick };
 	sigset_t set;
 
 	sigaction(SIGALRM, &sa, NULL);
@@ -274,18 +275,29 @@ int tracee_settle(struct server *sv, struct tracee *t, int status)
 	}
 }
 
-int tracee_hold(struct server *sv, struct tracee *t, uint64_t deadline)
+static int hold(struct server *sv, struct tracee *t, uint64_t deadline,
+		int (*wait_for)(pid_t tid, int *ret_status, uint64_t deadline))
 {
 	int status, err;
 
 	do {
-		err = tracee_wait(t->tid, &status, deadline);
+		err = wait_for(t->tid, &status, deadline);
 		if (err == -ESRCH)
 			tracee_gone(sv, t);
 		if (!err)
 			err = tracee_settle(sv, t, status);
 	} while (err == 0);
 	return err == 1 ? 0 : err;
+}
+
+int tracee_hold(struct server *sv, struct tracee *t, uint64_t deadline)
+{
+	return hold(sv, t, deadline, tracee_wait);
+}
+
+int tracee_hold_soon(struct server *sv, struct tracee *t, uint64_t deadline)
+{
+	return hold(sv, t, deadline, tracee_wait_soon);
 }
 
 /* ---- job control stop ---- */

@@ -70,7 +70,6 @@ static int note_segment(int fd, const uint8_t *ehdr, unsigned int i, struct segm
 size_t buildid_read(int fd, uint32_t words[BUILDID_WORDS])
 {
 	_Alignas(8) uint8_t ehdr[sizeof(Elf64_Ehdr)];
-	_cleanup_free_ uint8_t *notes = NULL;
 	unsigned int phnum;
 	size_t n = 0;
 
@@ -81,12 +80,12 @@ size_t buildid_read(int fd, uint32_t words[BUILDID_WORDS])
 		return 0;
 	phnum = ehdr[EI_CLASS] == ELFCLASS64 ? ((Elf64_Ehdr *)ehdr)->e_phnum : ((Elf32_Ehdr *)ehdr)->e_phnum;
 	for (unsigned int i = 0; i < MIN_OF(phnum, PHDRS_MAX) && !n; i++) {
+		_cleanup_free_ uint8_t *notes = NULL;
 		struct segment seg;
 
 		if (!note_segment(fd, ehdr, i, &seg))
 			continue;
-		if (!notes)
-			notes = xcalloc(1, NOTES_MAX);
+		notes = xcalloc(1, seg.len + 1);
 		if (pread_full(fd, notes, seg.len, seg.off) == 0)
 			n = id_in_notes(notes, seg.len, words);
 	}
