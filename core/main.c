@@ -195,6 +195,7 @@ int main(int argc, char **argv)
 	mallopt(M_MMAP_THRESHOLD, 256 << 10);
 	mallopt(M_TRIM_THRESHOLD, 16 << 20);
 	mallopt(M_TOP_PAD, 1 << 20);
+	heap_ahead();
 	open_std_fds();
 	signals_init();
 	log_init();

@@ -41,18 +41,74 @@ static void *out_of_memory(void)
 	_exit(EXIT_FAILURE);
 }
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+void prefault(void *p, size_t bytes)
+{
+	uint64_t from = PAGE_UP((uintptr_t)p), to = PAGE_DOWN((uintptr_t)p + bytes);
+	int saved = errno;
+
+	if (to > from)
+		madvise((void *)(uintptr_t)from, to - from, MADV_POPULATE_WRITE);
+	errno = saved;
+}
+
+#define AHEAD_LEAST (64u << 10)
+#define AHEAD_MOST (1u << 20)
+#define AHEAD_LARGE (256u << 10) /* such an allocation is not in the heap */
+
+/* Only hints: two threads that both look are no harm. A plugin has its own, which nobody switches on. */
+static uintptr_t heap_first, heap_made = UINTPTR_MAX; /* the pages of the heap between are there */
+static size_t heap_step;
+
+void heap_ahead(void)
+{
+	char *p = xrealloc(NULL, 1);
+	uintptr_t end = (uintptr_t)sbrk(0);
+
+	if (heap_made != UINTPTR_MAX && heap_made > heap_first)
+		prefault((void *)heap_first, heap_made - heap_first);
+	else if ((uintptr_t)p < end)
+		heap_made = heap_first = PAGE_DOWN((uintptr_t)p);
+	free(p);
+}
+
+/* An allocation lies there: if it is the first beyond what is there, the next ones will follow it. */
+static void look_ahead(uintptr_t from, size_t bytes)
+{
+	uintptr_t to = PAGE_UP(from + bytes), end;
+
+	if (from + bytes <= heap_made || heap_made == UINTPTR_MAX)
+		return;
+	end = (uintptr_t)sbrk(0);
+	if (from + bytes > end)
+		return; /* not in the heap */
+	from = MAX_OF(heap_made, PAGE_DOWN(from));
+	heap_step = MIN_OF(MAX_OF(heap_step * 2, AHEAD_LEAST), AHEAD_MOST);
+	heap_made = MIN_OF(MAX_OF(from, to) + heap_step, end);
+	prefault((void *)from, heap_made - from);
+}
+
 void *xcalloc(size_t n, size_t size)
 {
 	void *p = calloc(n ? n : 1, size ? size : 1);
 
-	return p ? p : out_of_memory();
+	if (!p)
+		return out_of_memory();
+	look_ahead((uintptr_t)p, n * size);
+	return p;
 }
 
 void *xrealloc(void *p, size_t bytes)
 {
 	void *q = realloc(p, bytes ? bytes : 1);
 
-	return q ? q : out_of_memory();
+	if (!q)
+		return out_of_memory();
+	look_ahead((uintptr_t)q, bytes);
+	return q;
 }
 
 char *xstrdup(const char *s)
@@ -79,6 +135,8 @@ void *vec_grow(void *v, size_t *cap, size_t elem_bytes)
 	size_t n = *cap ? *cap * 2 : 8;
 
 	v = xrealloc(v, n * elem_bytes);
+	if (n * elem_bytes >= AHEAD_LARGE)
+		prefault((char *)v + *cap * elem_bytes, (n - *cap) * elem_bytes);
 	memset((char *)v + *cap * elem_bytes, 0, (n - *cap) * elem_bytes);
 	*cap = n;
 	return v;
@@ -234,20 +292,6 @@ int readlink_alloc(int dirfd, const char *path, char **ret)
 		cap *= 2;
 		p = xrealloc(p, cap);
 	}
-}
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
-#endif
-
-void prefault(void *p, size_t bytes)
-{
-	int saved = errno;
-	uint64_t from = PAGE_UP((uintptr_t)p), to = PAGE_DOWN((uintptr_t)p + bytes);
-
-	if (to > from)
-		madvise((void *)(uintptr_t)from, to - from, MADV_POPULATE_WRITE);
-	errno = saved;
 }
 
 uint64_t now_us(void)

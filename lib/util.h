@@ -72,6 +72,11 @@ int readlink_alloc(int dirfd, const char *path, char **ret);
 
 /* Makes the pages of fresh memory, those that lie wholly within, in one step instead of a fault for each; only faster. */
 void prefault(void *p, size_t bytes);
+/*
+ * From now on the same is done for the heap, ahead of what xcalloc() and xrealloc() take from it.  Once more after a fork:
+ * no page of it is shared then any more.
+ */
+void heap_ahead(void);
 
 /* Monotonic clock in microseconds. */
 uint64_t now_us(void);

@@ -285,6 +285,7 @@ static int dump_mm(struct session *s, struct task *t, const struct mem_facts *fa
 		return fail(s, -err, "cannot read /proc/%d/auxv: %s", source_pid(t), strerror(-err));
 	}
 	fill_mm(&mm, t, facts);
+	prefault(vmas, max * sizeof(*vmas));
 	mm.n_vmas = fill_vmas(vmas, t->mem, guards);
 	for (size_t i = 0; i < mm.n_vmas; i++)
 		list[i] = &vmas[i];

@@ -11,6 +11,7 @@
 #include "proc_priv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -238,41 +239,80 @@ static int parse_line(struct line l, vma_list *list)
 	return 0;
 }
 
+/* All whole lines; *ret_len: bytes of them. */
+static int parse_lines(const char *text, size_t len, vma_list *list, size_t *ret_len)
+{
+	const char *p = text, *end = text + len, *nl;
+
+	while (p < end && (nl = memchr(p, '\n', end - p))) {
+		if (parse_line((struct line){ p, nl }, list))
+			return -EPROTO;
+		p = nl + 1;
+	}
+	*ret_len = p - text;
+	return 0;
+}
+
 int proc_parse_maps(const char *text, size_t len, vma_list *ret)
 {
-	const char *p = text, *end = text + len;
 	vma_list list = { 0 };
+	size_t done = 0;
 
-	while (p < end) {
-		const char *nl = memchr(p, '\n', end - p);
-
-		/* The kernel ends every line: one without its end was cut off. */
-		if (!nl || parse_line((struct line){ p, nl }, &list)) {
-			proc_vmas_free(&list);
-			return -EPROTO;
-		}
-		p = nl + 1;
+	/* The kernel ends every line: one without its end was cut off. */
+	if (parse_lines(text, len, &list, &done) || done < len) {
+		proc_vmas_free(&list);
+		return -EPROTO;
 	}
 	*ret = list;
 	return 0;
 }
 
-static int read_big(const char *path, struct buf *b)
-{
-	int err = FAULT("reading %s", path);
+#define WINDOW_BYTES (64u << 10) /* more than a line can have */
 
-	return err ? err : read_file(AT_FDCWD, path, b);
+/* The text of a large process has many megabytes: it is not kept. */
+static int parse_file(int fd, vma_list *list)
+{
+	_cleanup_free_ char *window = xrealloc(NULL, WINDOW_BYTES);
+	size_t len = 0, done;
+
+	for (;;) {
+		ssize_t n = read(fd, window + len, WINDOW_BYTES - len);
+		int err;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return len ? -EPROTO : 0;
+		len += n;
+		err = parse_lines(window, len, list, &done);
+		if (err || (!done && len == WINDOW_BYTES))
+			return -EPROTO;
+		len -= done;
+		memmove(window, window + done, len);
+	}
 }
 
 static int read_list(pid_t pid, const char *name, vma_list *ret)
 {
-	_cleanup_buf_ struct buf b = { 0 };
+	vma_list list = { 0 };
+	_cleanup_fd_ int fd = -1;
 	char path[48];
 	int err;
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
-	err = read_big(path, &b);
-	return err ? err : proc_parse_maps(b.p, b.len, ret);
+	err = FAULT("reading %s", path);
+	if (!err)
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (!err)
+		err = fd < 0 ? -errno : parse_file(fd, &list);
+	if (err) {
+		proc_vmas_free(&list);
+		return err;
+	}
+	*ret = list;
+	return 0;
 }
 
 int proc_read_smaps(pid_t pid, vma_list *ret)

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define TOGETHER 256 /* mappings that are asked about at once, the first of them with everything else */
 #define F_ADDR 2 /* MPOL_F_ADDR: of the mapping at this address */
 #define MODE_ROOM 16 /* the nodes lie so far behind the mode */
 
@@ -76,6 +77,14 @@ void policy_thread_answer(StasisThread *x, const struct call_list *c)
 		x->policy = policy_message(&p);
 }
 
+static void add_mode_questions(const struct task *t, size_t from, struct call_list *c)
+{
+	for (size_t i = from; i < t->policies.n && i < from + TOGETHER; i++) {
+		call_add(c, SYS_get_mempolicy, 0, 0, 0, t->policies.v[i].start, F_ADDR);
+		call_wants_out(c, 0, sizeof(uint32_t));
+	}
+}
+
 int policy_calls(struct session *s, struct task *t, struct call_list *c)
 {
 	vma_list l = { 0 };
@@ -87,11 +96,9 @@ int policy_calls(struct session *s, struct task *t, struct call_list *c)
 	err = proc_read_maps(task_pid(t), &l);
 	if (err < 0)
 		return fail(s, -err, "cannot read its mappings (/proc/%d/maps): %s", task_pid(t), strerror(-err));
-	for (size_t i = 0; i < l.n; i++) {
+	for (size_t i = 0; i < l.n; i++)
 		*vec_push(&t->policies) = (struct mem_policy){ .start = l.v[i].start, .end = l.v[i].end };
-		call_add(c, SYS_get_mempolicy, 0, 0, 0, l.v[i].start, F_ADDR);
-		call_wants_out(c, 0, sizeof(uint32_t));
-	}
+	add_mode_questions(t, 0, c);
 	proc_vmas_free(&l);
 	return 0;
 }
@@ -111,19 +118,36 @@ static int ask_nodes(struct session *s, struct task *t)
 	return err;
 }
 
-int policy_answers(struct session *s, struct task *t, const struct inject_call *answers)
+/* Keeps those of the mappings [from, from + n) that have a policy, behind the first *kept. */
+static void take_modes(struct task *t, const struct inject_call *answers, size_t from, size_t n, size_t *kept)
 {
-	size_t n = 0;
-
-	for (size_t i = 0; i < t->policies.n; i++) {
+	for (size_t i = 0; i < n; i++) {
 		uint32_t mode = 0;
 
 		memcpy(&mode, answers[i].out, sizeof(mode));
 		if (answers[i].ret == 0 && mode)
-			t->policies.v[n++] = t->policies.v[i];
+			t->policies.v[(*kept)++] = t->policies.v[from + i];
 	}
-	t->policies.n = n;
-	return n ? ask_nodes(s, t) : 0;
+}
+
+int policy_answers(struct session *s, struct task *t, const struct inject_call *answers)
+{
+	size_t n = MIN_OF(t->policies.n, (size_t)TOGETHER), kept = 0;
+	struct call_list c = { 0 };
+	int err = 0;
+
+	take_modes(t, answers, 0, n, &kept);
+	for (size_t from = n; from < t->policies.n && err == 0; from += n) {
+		c.n = c.scratch = 0;
+		add_mode_questions(t, from, &c);
+		n = c.n;
+		err = calls_run(s, t->threads.v[0], &c);
+		if (err == 0)
+			take_modes(t, c.v, from, n, &kept);
+	}
+	vec_free(&c);
+	t->policies.n = kept;
+	return err || !kept ? err : ask_nodes(s, t);
 }
 
 /* ---- restore ---- */

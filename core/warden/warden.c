@@ -25,6 +25,7 @@ struct warden {
 	pid_t pid;
 	int sock;
 	void *box;
+	size_t touched; /* bytes of the board */
 };
 
 /* W is gone, or going: forget it. */
@@ -144,6 +145,7 @@ int warden_start(struct session *s)
 		free(w);
 		return fail(s, err, "cannot start the warden");
 	}
+	heap_ahead();
 	s->warden = w;
 	log_debug("warden: pid %d", w->pid);
 	return ask(s, &rq, -1, "starting the warden");
@@ -258,8 +260,9 @@ int warden_thaw(struct session *s)
 }
 
 /* Puts as many looks onto the board as fit: their number. */
-static size_t put_looks(uint8_t *board, const struct thread_look *looks, size_t n)
+static size_t put_looks(struct warden *w, const struct thread_look *looks, size_t n)
 {
+	uint8_t *board = (uint8_t *)w->box + WD_BOX_BYTES;
 	struct wd_look *l = (struct wd_look *)board;
 	size_t at = 0, done;
 
@@ -270,6 +273,9 @@ static size_t put_looks(uint8_t *board, const struct thread_look *looks, size_t 
 			break;
 		at += more;
 	}
+	if (at > w->touched)
+		prefault(board + w->touched, at - w->touched);
+	w->touched = MAX_OF(w->touched, at);
 	at = (done * sizeof(*l) + 63) & ~63ul;
 	for (size_t i = 0; i < done; i++) {
 		l[i] = (struct wd_look){ .tgid = looks[i].tgid, .tid = looks[i].tid, .caught = looks[i].caught, .calls = at,
@@ -293,7 +299,7 @@ int warden_look(struct session *s, struct thread_look *looks, size_t n, size_t *
 	for (size_t i = 0; i < n; i++)
 		if (looks[i].n > THREAD_LOOK_CALLS)
 			return fail(s, E2BIG, "%zu calls are too many for one thread", looks[i].n);
-	rq.n = board ? put_looks(board, looks, n) : 0;
+	rq.n = board ? put_looks(s->warden, looks, n) : 0;
 	err = ask(s, &rq, -1, "looking at threads");
 	for (; !err && done < rq.n && l[done].state; done++) {
 		looks[done].state = (const struct thread_state *)(board + l[done].state);
