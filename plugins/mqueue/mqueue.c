@@ -132,9 +132,12 @@ static int make(struct cr_session *s, const MqueueQueue *q, const char *name)
 
 static int fill(struct cr_session *s, const MqueueQueue *q, int fd)
 {
-	for (size_t i = 0; i < q->n_letters; i++)
-		if (mq_send(fd, (char *)q->letters[i]->text.data, q->letters[i]->text.len, q->letters[i]->prio))
+	for (size_t i = 0; i < q->n_letters; i++) {
+		const ProtobufCBinaryData *text = &q->letters[i]->text; /* an empty one has no data at all */
+
+		if (mq_send(fd, text->len ? (char *)text->data : "", text->len, q->letters[i]->prio))
 			return cr_fail(s, errno, "filling message queue %s: %s", common_quote(s, q->name), strerror(errno));
+	}
 	return 0;
 }
 
