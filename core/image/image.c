@@ -84,6 +84,7 @@ struct image {
 struct images {
 	char *path, *workpath; /* as the user gave them */
 	int dirfd, workfd;     /* equal when both are the same directory */
+	bool made, made_work;  /* the directories did not exist */
 	VEC(struct image *) out;
 	struct image **hash; /* buckets; */
 	size_t nhash;	     /* a power of two */
@@ -123,17 +124,27 @@ static int prepare_trust(struct session *s, struct images *i)
 	return r;
 }
 
-static int open_dir(struct session *s, const char *what, const char *path, int *ret_fd)
+static int open_dir(struct session *s, const char *what, const char *path, int *ret_fd, bool *ret_made)
 {
 	int fd;
 
-	if (s->mode == CR_MODE_DUMP && mkdir(path, 0700) < 0 && errno != EEXIST)
+	*ret_made = s->mode == CR_MODE_DUMP && mkdir(path, 0700) == 0;
+	if (s->mode == CR_MODE_DUMP && !*ret_made && errno != EEXIST)
 		return fail(s, errno, "cannot create the %s directory %s: %s", what, path, strerror(errno));
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return fail(s, errno, "cannot open the %s directory %s: %s", what, path, strerror(errno));
 	*ret_fd = fd;
 	return 0;
+}
+
+/* Those that we made, unless there is something in them, like a log. */
+static void remove_dirs(const struct images *i)
+{
+	if (i->made_work)
+		rmdir(i->workpath);
+	if (i->made)
+		rmdir(i->path);
 }
 
 int images_open(struct session *s)
@@ -146,16 +157,17 @@ int images_open(struct session *s)
 	i->path = xstrdup(path ? path : ".");
 	i->workpath = xstrdup(work ? work : i->path);
 	i->dirfd = i->workfd = -1;
-	r = open_dir(s, "images", i->path, &i->dirfd);
+	r = open_dir(s, "images", i->path, &i->dirfd, &i->made);
 	if (r == 0 && strcmp(i->path, i->workpath) == 0)
 		i->workfd = i->dirfd;
 	else if (r == 0)
-		r = open_dir(s, "work", i->workpath, &i->workfd);
+		r = open_dir(s, "work", i->workpath, &i->workfd, &i->made_work);
 	if (r == 0 && (s->mode == CR_MODE_DUMP || s->mode == CR_MODE_RESTORE))
 		warn_of_others(s, i);
 	if (r == 0)
 		r = prepare_trust(s, i);
 	if (r < 0) {
+		remove_dirs(i);
 		images_free(i);
 		return r;
 	}
@@ -699,4 +711,6 @@ void images_discard(struct session *s)
 			log_warn("cannot remove %s/%s: %s", img->dir, img->name, strerror(errno));
 		img->created = false;
 	}
+	if (i)
+		remove_dirs(i);
 }

@@ -62,7 +62,7 @@ int img_read_one(struct session *s, const struct cr_img_type *type, uint64_t id,
 int images_seal(struct session *s);
 /* Flush and close all images being written (fsync with durable). 0 or -errno recorded. */
 int images_finish(struct session *s);
-/* Remove every image that this session created (a dump that failed). */
+/* Remove every image that this session created, and its directory if that was made by it too (a dump that failed). */
 void images_discard(struct session *s);
 
 /*

@@ -56,3 +56,6 @@ refused files "descriptors of its own"
 refused net "net namespace of its own"
 refused uts "uts namespace of its own"
 refused leader "other threads live on"
+# directories that a dump has made go with it
+"$STASIS" dump -t $pid -D "$DIR/new" -W "$DIR/newer" >"$DIR/err" 2>&1 && fail "leader: the second dump is accepted"
+[ ! -e "$DIR/new" ] && [ ! -e "$DIR/newer" ] || fail "a dump that fails leaves directories: $(ls -R "$DIR/new" "$DIR/newer")"
