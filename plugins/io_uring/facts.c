@@ -16,7 +16,7 @@
 
 #define TRIES 50
 #define REGISTER_PBUF_STATUS 26 /* Linux 6.8 */
-#define BUFFER_GROUPS 65536u
+#define BUFFER_GROUPS 4096u
 #define BUFFER_GROUPS_ASKED 256u /* of another task: each is a call that it has to make */
 
 struct pbuf_status {

@@ -59,26 +59,41 @@ static uint32_t *word_at(char *ring, uint32_t off)
 	return (uint32_t *)(void *)(ring + off);
 }
 
+/* A head of a queue: where it is in the ring, what it is, and what it is for a moment. */
+struct head {
+	uint32_t at, old, moved;
+};
+
+/* Unless it has gone on since. */
+static void put_back(char *ring, const struct head *h)
+{
+	uint32_t moved = h->moved;
+
+	__atomic_compare_exchange_n(word_at(ring, h->at), &moved, h->old, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
 int uring_undo(int fd, const char *text)
 {
 	_cleanup_fd_ int pidfd = -1, ours = -1;
-	unsigned sq_at, sq_head, cq_at, cq_head;
+	struct head sq, cq;
 	int pid, slot;
 	char *ring;
 
 	(void)fd;
-	if (sscanf(text, "%d %d %u %u %u %u", &pid, &slot, &sq_at, &sq_head, &cq_at, &cq_head) != 6 ||
-	    MAX_OF(sq_at, cq_at) > PAGE - 4)
+	if (sscanf(text, "%d %d %u %u %u %u %u %u", &pid, &slot, &sq.at, &sq.old, &sq.moved, &cq.at, &cq.old, &cq.moved) != 8 ||
+	    MAX_OF(sq.at, cq.at) > PAGE - 4)
 		return -EINVAL;
 	pidfd = syscall(SYS_pidfd_open, pid, 0);
 	if (pidfd < 0)
 		return 0; /* it is gone, and its ring with it */
 	ours = syscall(SYS_pidfd_getfd, pidfd, slot, 0);
+	if (ours < 0 && (errno == ESRCH || errno == EBADF)) /* a zombie has no descriptors */
+		return 0;
 	ring = ours < 0 ? NULL : map_head(ours);
 	if (!ring)
 		return -errno;
-	__atomic_store_n(word_at(ring, sq_at), sq_head, __ATOMIC_SEQ_CST);
-	__atomic_store_n(word_at(ring, cq_at), cq_head, __ATOMIC_SEQ_CST);
+	put_back(ring, &sq);
+	put_back(ring, &cq);
 	munmap(ring, PAGE);
 	return 0;
 }
@@ -88,8 +103,8 @@ static int probe_shape(struct cr_session *s, struct cr_file *file, int fd, const
 		       const struct io_uring_params *p, uint32_t *ret_setup)
 {
 	_cleanup_buf_ struct buf text = { 0 };
-	char record[100], *ring;
-	uint32_t *sq, *cq, sq_head, cq_head;
+	char record[120], *ring;
+	struct head sq, cq;
 	struct cr_task *t;
 	int slot, err = s->core->file_slot(s, file, 0, &t, &slot);
 
@@ -99,20 +114,18 @@ static int probe_shape(struct cr_session *s, struct cr_file *file, int fd, const
 	if (!ring)
 		return cr_refuse(s, "let the program make its ring without IORING_SETUP_NO_MMAP",
 				 "the ring cannot be mapped: it is in memory of the program");
-	sq = word_at(ring, p->sq_off.head);
-	cq = word_at(ring, p->cq_off.head);
-	sq_head = *sq;
-	cq_head = *cq;
+	sq = (struct head){ p->sq_off.head, *word_at(ring, p->sq_off.head), f->sq_tail - MIN_OF(f->sq_entries, SHOWN_REQUESTS) };
+	cq = (struct head){ p->cq_off.head, *word_at(ring, p->cq_off.head), f->cq_tail - 1 };
 	/* named and not passed: a ring cannot be sent to another process (Linux 6.7) */
-	snprintf(record, sizeof(record), "%d %d %u %u %u %u", s->core->task_pid(t), slot, p->sq_off.head, sq_head,
-		 p->cq_off.head, cq_head);
-	err = s->core->undo(s, CR_UNDO_PLUGIN, -1, record, 0);
+	snprintf(record, sizeof(record), "%d %d %u %u %u %u %u %u", s->core->task_pid(t), slot, sq.at, sq.old, sq.moved, cq.at,
+		 cq.old, cq.moved);
+	err = s->core->undo(s, CR_UNDO_PLUGIN, -1, record, 1);
 	if (!err) {
-		__atomic_store_n(sq, f->sq_tail - MIN_OF(f->sq_entries, SHOWN_REQUESTS), __ATOMIC_SEQ_CST);
-		__atomic_store_n(cq, f->cq_tail - 1, __ATOMIC_SEQ_CST);
+		__atomic_store_n(word_at(ring, sq.at), sq.moved, __ATOMIC_SEQ_CST);
+		__atomic_store_n(word_at(ring, cq.at), cq.moved, __ATOMIC_SEQ_CST);
 		err = uring_fdinfo(fd, &text);
-		__atomic_store_n(sq, sq_head, __ATOMIC_SEQ_CST);
-		__atomic_store_n(cq, cq_head, __ATOMIC_SEQ_CST);
+		put_back(ring, &sq);
+		put_back(ring, &cq);
 		if (err)
 			cr_fail(s, -err, "fdinfo of the ring: %s", strerror(-err));
 	}

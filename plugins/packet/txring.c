@@ -134,8 +134,8 @@ int tx_undo(int fd, const char *text)
 
 	if (fd < 0)
 		return 0; /* nobody has the ring any more */
-	if (sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32, &bytes, &off, &v.version,
-		   &v.block_size, &v.block_nr, &v.frame_size, &v.frame_nr) != 7 || !v.frame_size || v.frame_size > v.block_size)
+	if (sscanf(text, "%" SCNu64 " %" SCNu64 " %u %u %u %u %u", &bytes, &off, &v.version, &v.block_size, &v.block_nr,
+		   &v.frame_size, &v.frame_nr) != 7 || !v.frame_size || v.frame_size > v.block_size)
 		return -EINVAL;
 	v.mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (v.mem == MAP_FAILED)
@@ -156,9 +156,10 @@ static int probe(struct cr_session *s, int fd, const struct tx_view *v, uint64_t
 	int err = -ENOENT;
 	char text[160];
 
-	snprintf(text, sizeof(text), "%ju %ju %u %u %u %u %u", (uintmax_t)bytes, (uintmax_t)off, v->version, v->block_size, v->block_nr,
-		 v->frame_size, v->frame_nr);
-	if (s->core->undo(s, CR_UNDO_PLUGIN, fd, text, 0) < 0)
+	snprintf(text, sizeof(text), "%ju %ju %u %u %u %u %u", (uintmax_t)bytes, (uintmax_t)off, v->version, v->block_size,
+		 v->block_nr, v->frame_size, v->frame_nr);
+	/* always: it is over before the tree runs on, so that nothing is taken back that the program asks for then */
+	if (s->core->undo(s, CR_UNDO_PLUGIN, fd, text, 1) < 0)
 		return -EIO;
 	for (uint32_t i = 0; i < v->frame_nr; i++) {
 		status[i] = get_status(v, i);
@@ -181,8 +182,8 @@ static int probe(struct cr_session *s, int fd, const struct tx_view *v, uint64_t
 static int refuse_used(struct cr_session *s, const char *why)
 {
 	return cr_refuse(s, "let the program send without a ring, or close it before the dump",
-			 "packet socket with a ring for sending (PACKET_TX_RING) that was used: its position in the kernel cannot be "
-			 "read back: %s", why);
+			 "packet socket with a ring for sending (PACKET_TX_RING) that was used: its position in the kernel "
+			 "cannot be read back: %s", why);
 }
 
 int tx_check(struct cr_session *s, const struct tx_view *v, int has_loss)
