@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #define REGISTER_SEND_MSG 31 /* IORING_REGISTER_SEND_MSG_RING, Linux 6.13 */
+#define SKIPPING_MAX 4096u /* requests that are written one by one */
 #define CALL(s, t, want, nr, ...) \
 	((s)->core->plan_syscall((s), (t), CR_STAGE_OWN, (nr), (const struct cr_arg[6]){ __VA_ARGS__ }, (want)))
 
@@ -140,13 +141,16 @@ void uring_own_load(struct cr_session *s, struct cr_file *f, uring_msg *m)
 
 	if (!m->has_issuer || m->has_poller)
 		return;
-	if (m->sq_count / at_once(m) >= CR_TIMES_MAX || (is_deferred(m) && surplus(m) > CR_TIMES_MAX))
+	if (m->setup & IORING_SETUP_NO_SQARRAY && m->sq_count > m->cq_count && m->sq_entries > SKIPPING_MAX)
+		why = "it is too large for requests without completions";
+	else if (m->sq_count / at_once(m) >= CR_TIMES_MAX || (is_deferred(m) && surplus(m) > CR_TIMES_MAX))
 		why = "its counters are too far from 0";
 	else if (is_deferred(m) && surplus(m) && uring_register(-1, REGISTER_SEND_MSG, (void *)8, 1) != -EFAULT)
 		why = "this kernel (older than 6.13) cannot bring its counters to their values";
 	if (!why)
 		return;
-	cr_lost(s, f, "IORING_SETUP_SINGLE_ISSUER and IORING_SETUP_DEFER_TASKRUN: every task may use the ring: %s", why);
+	cr_lost(s, f, "IORING_SETUP_SINGLE_ISSUER%s: every task may use the ring: %s",
+		is_deferred(m) ? " and IORING_SETUP_DEFER_TASKRUN" : "", why);
 	m->has_issuer = 0;
 }
 
