@@ -23,6 +23,11 @@
 #define SYS_epoll_pwait2 441
 #endif
 
+#ifndef SYS_io_uring_enter
+#define SYS_io_uring_enter 426
+#endif
+#define URING_ENTER_EXT_ARG (1u << 3) /* linux/io_uring.h since 5.11: there may be a time limit */
+
 #ifndef NT_X86_XSTATE
 #define NT_X86_XSTATE 0x202
 #endif
@@ -233,6 +238,9 @@ bool arch_restart_endless(struct user_regs_struct *gp)
 	case SYS_io_pgetevents:
 		endless = !gp->r8;
 		break;
+	case SYS_io_uring_enter:
+		endless = !(gp->r10 & URING_ENTER_EXT_ARG);
+		break;
 	case SYS_semop:
 		endless = true;
 		break;
@@ -303,8 +311,9 @@ static bool may_repeat(long nr)
 	static const uint16_t calls[] = {
 		SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_semop, SYS_semtimedop, SYS_rt_sigtimedwait,
 		SYS_io_getevents, SYS_io_pgetevents,
+		SYS_io_uring_enter, /* when requests have been taken it says how many instead */
 		/* on sockets with SO_RCVTIMEO or SO_SNDTIMEO; nothing has been moved yet */
-		SYS_read, SYS_readv, SYS_write, SYS_writev, SYS_accept, SYS_accept4, SYS_recvfrom, SYS_recvmsg,
+		SYS_read, SYS_readv, SYS_write, SYS_writev, SYS_connect, SYS_accept, SYS_accept4, SYS_recvfrom, SYS_recvmsg,
 		SYS_recvmmsg, SYS_sendto, SYS_sendmsg, SYS_sendmmsg,
 	};
 

@@ -55,7 +55,7 @@ ssize_t arch_find_syscall(const uint8_t *code, size_t len);
  * have the limit that the program has given: what is left of it must be set
  * (arch_time_limit()).  None ends with EINTR, and so do those not that the kernel
  * ends so although no handler runs (signal(7): epoll_wait, semtimedop, sigtimedwait,
- * io_getevents, calls on sockets with a time limit).
+ * io_getevents, calls on sockets with a time limit; io_uring_enter).
  */
 int arch_rewrite_restart(struct user_regs_struct *gp);
 /*
@@ -85,7 +85,7 @@ void arch_restart_call(struct user_regs_struct *gp);
 
 /*
  * Calls that wait without a time limit but that the kernel ends with EINTR whenever a thread is
- * interrupted (epoll_wait, semop, sigwaitinfo, io_getevents; signal(7)): makes the kernel restart them
+ * interrupted (epoll_wait, semop, sigwaitinfo, io_getevents, io_uring_enter; signal(7)): makes the kernel restart them
  * unless a signal handler runs. True when gp has changed. Where there is a time limit EINTR
  * stays: the caller then computes anew how long to wait.
  */

@@ -11,7 +11,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 
-static int l_accept, l_accept4, l_connect, waiting[8], nwaiting;
+static int l_accept, l_accept4, l_connect, l_timed, nwaiting, ntimed;
 static int rd[2], rcv[2], msg[2], mmsg[2], dgram[2], wr[2], snd[2], timed_r[2], timed_w[2], peeked[2];
 
 static struct sockaddr_un address(const char *name, socklen_t *ret_len)
@@ -104,13 +104,27 @@ static int do_accept4(void)
 
 static void free_accept4(void) { talk("accept4"); }
 
-/* The queue of the listener is full. */
-static void setup_connect(void)
+/* Fills the queue of a listener; returns how many wait in it. */
+static int crowd(const char *name)
 {
-	while ((waiting[nwaiting] = connected("connect", SOCK_NONBLOCK)) >= 0)
-		nwaiting++;
-	CHECK(errno == EAGAIN && nwaiting > 0);
+	int n = 0;
+
+	while (connected(name, SOCK_NONBLOCK) >= 0)
+		n++;
+	CHECK(errno == EAGAIN && n > 0);
+	return n;
 }
+
+static void let_in(int l, int n)
+{
+	while (n--) {
+		int fd = accept(l, NULL, NULL);
+
+		CHECK(fd >= 0 && write(fd, "l", 1) == 1 && close(fd) == 0);
+	}
+}
+
+static void setup_connect(void) { nwaiting = crowd("connect"); }
 
 static int do_connect(void)
 {
@@ -120,15 +134,33 @@ static int do_connect(void)
 	return fd >= 0 && read(fd, &c, 1) == 1 && c == 'l' ? close(fd) : -1;
 }
 
-static void free_connect(void)
-{
-	int fd;
+static void free_connect(void) { let_in(l_connect, nwaiting + 1); }
 
-	for (int i = 0; i <= nwaiting; i++) {
-		fd = accept(l_connect, NULL, NULL);
-		CHECK(fd >= 0 && write(fd, "l", 1) == 1 && close(fd) == 0);
-	}
+static int timed_c;
+
+static void setup_timed_connect(void)
+{
+	static const struct timeval minutes = { 600, 0 };
+
+	ntimed = crowd("timed");
+	timed_c = socket(AF_UNIX, SOCK_STREAM, 0);
+	CHECK(timed_c >= 0 && setsockopt(timed_c, SOL_SOCKET, SO_SNDTIMEO, &minutes, sizeof(minutes)) == 0);
 }
+
+static int do_timed_connect(void)
+{
+	socklen_t len;
+	struct sockaddr_un a = address("timed", &len);
+	char c = 0;
+	int r;
+
+	do {
+		r = connect(timed_c, (void *)&a, len);
+	} while (r < 0 && blocked_again());
+	return r == 0 && read(timed_c, &c, 1) == 1 && c == 'l' ? close(timed_c) : -1;
+}
+
+static void free_timed_connect(void) { let_in(l_timed, ntimed + 1); }
 
 static int one(ssize_t n, char c, char want)
 {
@@ -247,7 +279,8 @@ static void free_timed_send(void) { drain(timed_w[0]); }
 
 static const struct blocked calls[] = {
 	BLOCKED("accept", accept), BLOCKED("accept4", accept4),
-	{ "connect", do_connect, free_connect, setup_connect, 0 }, BLOCKED("read", read),
+	{ "connect", do_connect, free_connect, setup_connect, 0 },
+	{ "connect with a time limit", do_timed_connect, free_timed_connect, setup_timed_connect, 0 }, BLOCKED("read", read),
 	BLOCKED("recv of all", recv), BLOCKED("recvmsg", recvmsg),
 	BLOCKED("recvmmsg", recvmmsg), BLOCKED("recv, only to look", peek),
 	BLOCKED_ROOM("write", write), BLOCKED_ROOM("send", send),
@@ -265,6 +298,7 @@ int main(int argc, char **argv)
 	l_accept = listener("accept", 5);
 	l_accept4 = listener("accept4", 5);
 	l_connect = listener("connect", 1);
+	l_timed = listener("timed", 1);
 	for (size_t i = 0; i < sizeof(streams) / sizeof(streams[0]); i++)
 		CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, streams[i]) == 0);
 	CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, mmsg) == 0 && socketpair(AF_UNIX, SOCK_DGRAM, 0, dgram) == 0);
