@@ -107,8 +107,9 @@ int restore_check_timers(struct session *s, const struct task *t)
 			return fail(s, EPERM, "pid %d has a timer (%u) that wakes the machine up (clock %u), which needs "
 				    "CAP_WAKE_ALARM", task_vpid(t), id, clock);
 		if (clock_getres((clockid_t)clock, &ts) < 0)
-			return fail(s, EOPNOTSUPP, "pid %d has a timer (%u) that wakes the machine up (clock %u), and this machine "
-				    "has no real-time clock for it: restore on one that has", task_vpid(t), id, clock);
+			return fail(s, EOPNOTSUPP, "pid %d has a timer (%u) that wakes the machine up (clock %u), and "
+				    "this machine has no real-time clock for it: restore on one that has", task_vpid(t), id,
+				    clock);
 	}
 	return 0;
 }

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * blocked.h: threads that wait in calls without a time limit.
- *
  *	static const struct blocked calls[] = { BLOCKED("read from a pipe", read), … };
  *	int main(…) { prog_init(argc, argv); …; blocked_run(calls, N); }
  *
- * Each thread makes its call and waits in it while it is dumped and restored.  None may come back by itself, nor with EINTR.
- * Afterwards release() makes happen what the call waits for, one after the other: the others go on waiting, this one comes
- * back with 0 for the right result.  setup() comes first, by the main thread; each of the two may be NULL.
  *
- * What signal(7) says ends with EINTR at any stop (with a time limit, on sockets) may do so only where the tree runs on:
- * such a call is made again by blocked_again().
+ * Each thread makes its call and waits in it while it is dumped and restored.  None may come back
+ * by itself, nor with EINTR. Afterwards release() makes happen what the call waits for, one after
+ * the other: the others go on waiting, this one comes back with 0 for the right result.  setup()
+ * comes first, by the main thread; each of the two may be NULL.
+ *
+ * What signal(7) says ends with EINTR at any stop (with a time limit, on sockets) may do so only
+ * where the tree runs on: such a call is made again by blocked_again().
  */
 #ifndef TESTS_BLOCKED_H
 #define TESTS_BLOCKED_H

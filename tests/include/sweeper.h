@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sweeper.h: takes away what a test leaves outside of its directory (queues, semaphores), also when it fails or is killed.
+ * sweeper.h: takes away what a test leaves outside of its directory (queues, semaphores), also when
+ * it fails or is killed.
  *
- * sweep_after(fn) makes a process that is not part of the tree and calls fn as soon as there is a result, or the directory is gone.
- * It holds no descriptor; what fn needs to know must be there before, or lie in memory of prog_shared().
+ * sweep_after(fn) makes a process that is not part of the tree and calls fn as soon as there is a
+ * result, or the directory is gone. It holds no descriptor; what fn needs to know must be there
+ * before, or lie in memory of prog_shared().
  */
 #ifndef TESTS_SWEEPER_H
 #define TESTS_SWEEPER_H

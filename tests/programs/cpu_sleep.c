@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sleeps that are counted in CPU time, clock_nanosleep(2) by the clock of the process and by that of another thread, with and
- * without a remainder: they are no shorter for the time that passes while the tree is idle, frozen or gone, and end when the work is done.
+ * Sleeps that are counted in CPU time, clock_nanosleep(2) by the clock of the process and by that
+ * of another thread, with and without a remainder: they are no shorter for the time that passes
+ * while the tree is idle, frozen or gone, and end when the work is done.
  */
 #include "prog.h"
 
@@ -45,7 +46,8 @@ static void *sleeper(void *arg)
 	prog_count(&up);
 	r = syscall(SYS_clock_nanosleep, clock, 0, &ts, n & 2 ? &rem : NULL);
 	if (r < 0 || !__atomic_load_n(&work, __ATOMIC_SEQ_CST))
-		snprintf(why[n], sizeof(why[n]), "sleeper %ld: %d (%s)%s", n, r, strerror(errno), work ? "" : ", before anybody worked");
+		snprintf(why[n], sizeof(why[n]), "sleeper %ld: %d (%s)%s", n, r, strerror(errno),
+			 work ? "" : ", before anybody worked");
 	prog_count(&woken);
 	return NULL;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The cpuid instruction as a fault (ARCH_SET_CPUID): in one thread, while another and the main one may use it, and in a child that
- * inherits it; it faults afterwards where it did, and can be allowed again.
+ * The cpuid instruction as a fault (ARCH_SET_CPUID): in one thread, while another and the main one
+ * may use it, and in a child that inherits it; it faults afterwards where it did, and can be
+ * allowed again.
  */
 #include "prog.h"
 

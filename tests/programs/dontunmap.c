@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What mremap(MREMAP_DONTUNMAP) leaves: pages of private, shared and file memory at another address, and the old mapping there
- * still, empty, with its flags; a child that shares the moved pages, one that has moved them itself.
+ * What mremap(MREMAP_DONTUNMAP) leaves: pages of private, shared and file memory at another
+ * address, and the old mapping there still, empty, with its flags; a child that shares the moved
+ * pages, one that has moved them itself.
  */
 #include "prog.h"
 

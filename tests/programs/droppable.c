@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory that the kernel may drop instead of swapping it out (MAP_DROPPABLE, Linux 6.11): it stays such memory, so its pages are
- * as they were or empty, each as a whole; a child has it empty, and both get it empty at the next fork.
+ * Memory that the kernel may drop instead of swapping it out (MAP_DROPPABLE, Linux 6.11): it stays
+ * such memory, so its pages are as they were or empty, each as a whole; a child has it empty, and
+ * both get it empty at the next fork.
  */
 #include "prog.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Modes and states of the x87 and of SSE, a thread each: every rounding and precision, flushing to zero, flags of exceptions that
- * have happened, a stack that is full, half full, and rotated, MMX registers, an exception that is not masked and waits for the next
- * instruction.  fnstenv and stmxcsr say the same afterwards, and results are rounded as asked.
+ * Modes and states of the x87 and of SSE, a thread each: every rounding and precision, flushing to
+ * zero, flags of exceptions that have happened, a stack that is full, half full, and rotated, MMX
+ * registers, an exception that is not masked and waits for the next instruction.  fnstenv and
+ * stmxcsr say the same afterwards, and results are rounded as asked.
  */
 #include "prog.h"
 
@@ -67,8 +68,8 @@ static inline __attribute__((always_inline)) void stay(void)
 static void same(const char *what, const struct env *a, const struct env *b)
 {
 	if (a->control != b->control || a->status != b->status || a->tag != b->tag)
-		prog_fail("%s: control, status and tags are %x %x %x, were %x %x %x", what, b->control, b->status, b->tag, a->control,
-			  a->status, a->tag);
+		prog_fail("%s: control, status and tags are %x %x %x, were %x %x %x", what, b->control, b->status,
+			  b->tag, a->control, a->status, a->tag);
 }
 
 /* arg: rounding << 2 | precision of the x87, or'ed with 16 when SSE flushes to zero. */
@@ -137,10 +138,12 @@ static void *mmx(void *arg)
 	for (int i = 0; i < 8; i++)
 		in[i] = 0x0123456789abcdef * (i + 3);
 	__asm__ volatile("movq (%0), %%mm0\n\tmovq 8(%0), %%mm1\n\tmovq 16(%0), %%mm2\n\tmovq 24(%0), %%mm3\n\t"
-			 "movq 32(%0), %%mm4\n\tmovq 40(%0), %%mm5\n\tmovq 48(%0), %%mm6\n\tmovq 56(%0), %%mm7\n\t" : : "r"(in) : "memory");
+			 "movq 32(%0), %%mm4\n\tmovq 40(%0), %%mm5\n\tmovq 48(%0), %%mm6\n\tmovq 56(%0), %%mm7\n\t"
+			 : : "r"(in) : "memory");
 	stay();
 	__asm__ volatile("movq %%mm0, (%0)\n\tmovq %%mm1, 8(%0)\n\tmovq %%mm2, 16(%0)\n\tmovq %%mm3, 24(%0)\n\t"
-			 "movq %%mm4, 32(%0)\n\tmovq %%mm5, 40(%0)\n\tmovq %%mm6, 48(%0)\n\tmovq %%mm7, 56(%0)\n\temms" : : "r"(out) : "memory");
+			 "movq %%mm4, 32(%0)\n\tmovq %%mm5, 40(%0)\n\tmovq %%mm6, 48(%0)\n\tmovq %%mm7, 56(%0)\n\temms"
+			 : : "r"(out) : "memory");
 	CHECK(!memcmp(in, out, sizeof(in)));
 	return NULL;
 }
@@ -153,7 +156,10 @@ static void on_error(int sig, siginfo_t *si, void *ctx)
 	uc->uc_mcontext.fpregs->swd &= ~0x80ff; /* taken note of, or it would come again */
 }
 
-/* Divided by zero: SIGFPE comes with the next instruction of the x87 that waits, which comes afterwards. */
+/*
+ * Divided by zero: SIGFPE comes with the next instruction of the x87 that waits, which comes
+ * afterwards.
+ */
 static void *waiting(void *arg)
 {
 	__asm__ volatile("fninit");

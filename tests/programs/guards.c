@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guard regions (MADV_GUARD_INSTALL): inside, at both ends and over the whole of private, shared and file mappings, a page here
- * and there, beside pages with contents; one that was taken away again; a child that has others than its parent.  Which pages
- * are guards says a fault, and the kernel that shows them in /proc/self/pagemap.
+ * Guard regions (MADV_GUARD_INSTALL): inside, at both ends and over the whole of private, shared
+ * and file mappings, a page here and there, beside pages with contents; one that was taken away
+ * again; a child that has others than its parent.  Which pages are guards says a fault, and the
+ * kernel that shows them in /proc/self/pagemap.
  */
 #include "prog.h"
 
@@ -22,7 +23,9 @@ static struct area {
 	const char *name;
 	char *p;
 	unsigned was; /* bit n: page n is a guard */
-} areas[] = { { "private", NULL, 0 }, { "shared", NULL, 0 }, { "file", NULL, 0 }, { "read-only", NULL, 0 }, { "whole", NULL, 0 } };
+} areas[] = {
+	{ "private", NULL, 0 }, { "shared", NULL, 0 }, { "file", NULL, 0 }, { "read-only", NULL, 0 }, { "whole", NULL, 0 },
+};
 enum { PRIVATE, SHARED, FILE_COPY, READ_ONLY, WHOLE, N };
 
 static void on_fault(int sig)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Transparent huge pages: contents of memory that has them, of a part of one that was given back, protected or changed by a child;
- * and memory for which they are wanted gets them again, unless they are switched off for the process.
+ * Transparent huge pages: contents of memory that has them, of a part of one that was given back,
+ * protected or changed by a child; and memory for which they are wanted gets them again, unless
+ * they are switched off for the process.
  */
 #include "prog.h"
 
@@ -105,7 +106,10 @@ int main(int argc, char **argv)
 	verify("parent", -1ul, 0);
 	fresh = huge(1);
 	memset(fresh, 1, HUGE);
-	/* how many the kernel has to give is its business: none at all would be a switch that is lost */
+	/*
+	 * how many the kernel has to give is its business: none at all would be a switch that is
+	 * lost
+	 */
 	if (!huge_kb(mem) && !huge_kb(fresh))
 		prog_fail("there were %ld kB of huge pages, and now there are none, not even in new memory", was);
 	memset(mem + 2 * HUGE + 6 * PAGE, value(2 * HUGE / PAGE + 6), PAGE);

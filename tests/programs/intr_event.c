@@ -137,7 +137,8 @@ static const struct {
 	int sig;
 } calls[] = {
 	{ "read", do_read, 0 }, { "poll", do_poll, 0 }, { "ppoll", do_ppoll, 0 }, { "select", do_select, 0 },
-	{ "epoll_wait", do_epoll, 0 }, { "pselect", do_pselect, 0 }, { "waitid", do_waitid, 0 }, { "futex", do_futex, 0 }, { "wait4", do_wait4, 0 },
+	{ "epoll_wait", do_epoll, 0 }, { "pselect", do_pselect, 0 }, { "waitid", do_waitid, 0 },
+	{ "futex", do_futex, 0 }, { "wait4", do_wait4, 0 },
 	{ "sigwaitinfo", do_sigwaitinfo, SIGUSR2 }, { "pause", do_pause, SIGUSR1 }, { "sigsuspend", do_sigsuspend, SIGUSR1 },
 };
 enum { N = sizeof(calls) / sizeof(calls[0]), PIPES = 6 };

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads in calls that end by themselves, each in two: one makes its call again and again, so that some are always in the
- * middle of their time, and none may see EINTR or come back early; one waits once, some of it before the dump, and ends when
- * its time is over and not later, with its arguments as they were.  The times are those of the monotonic clock, which runs on
- * while the tree does not exist.
+ * Threads in calls that end by themselves, each in two: one makes its call again and again, so that
+ * some are always in the middle of their time, and none may see EINTR or come back early; one waits
+ * once, some of it before the dump, and ends when its time is over and not later, with its
+ * arguments as they were.  The times are those of the monotonic clock, which runs on while the tree
+ * does not exist.
  *
- * What signal(7) says ends with EINTR at any stop (epoll_wait, sigtimedwait, semtimedop, io_getevents, sockets) may do so only
- * where the tree runs on.  The limits of sockets begin anew.
+ * What signal(7) says ends with EINTR at any stop (epoll_wait, sigtimedwait, semtimedop,
+ * io_getevents, sockets) may do so only where the tree runs on.  The limits of sockets begin anew.
  */
 #include "prog.h"
 #include "sweeper.h"

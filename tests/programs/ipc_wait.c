@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads that wait at System V semaphores and message queues, which are the machine's and stay when the tree does not exist:
- * semop, semtimedop with and without a limit, waiting for zero, msgrcv by type, msgsnd to a full queue.
+ * Threads that wait at System V semaphores and message queues, which are the machine's and stay
+ * when the tree does not exist: semop, semtimedop with and without a limit, waiting for zero,
+ * msgrcv by type, msgsnd to a full queue.
  */
 #include "blocked.h"
 #include "sweeper.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shared mappings, writable and read-only, of files that are deleted, replaced by another of the same name, or cut off; two of the same
- * deleted file, in parent and child, stay one.  What is written goes to the file that is mapped and to no other.
+ * Shared mappings, writable and read-only, of files that are deleted, replaced by another of the
+ * same name, or cut off; two of the same deleted file, in parent and child, stay one.  What is
+ * written goes to the file that is mapped and to no other.
  */
 #include "prog.h"
 

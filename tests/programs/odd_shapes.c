@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * odd_shapes DIR SHAPE: a process of a shape that cannot be dumped, for e2e/odd_shapes.sh; without SHAPE an ordinary one.  It
- * gets ready, goes on, and says ok.
+ * odd_shapes DIR SHAPE: a process of a shape that cannot be dumped, for e2e/odd_shapes.sh; without
+ * SHAPE an ordinary one.  It gets ready, goes on, and says ok.
  */
 #include "prog.h"
 
@@ -131,7 +131,10 @@ static void spin(unsigned long ms)
 	syscall(SYS_nanosleep, &ts, NULL);
 }
 
-/* ARCH_SHSTK_ENABLE in a child, which cannot return from the function in which that happens: no call is made behind it. */
+/*
+ * ARCH_SHSTK_ENABLE in a child, which cannot return from the function in which that happens: no
+ * call is made behind it.
+ */
 static void shadow(void)
 {
 	int *state = prog_shared(4096);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How likely the kernel is to kill a process when memory is short (oom_score_adj), of a parent, a child that is likelier, one that is as its
- * parent was; and whether a thread writes pages back (PR_SET_IO_FLUSHER), where that may be said.
+ * How likely the kernel is to kill a process when memory is short (oom_score_adj), of a parent, a
+ * child that is likelier, one that is as its parent was; and whether a thread writes pages back
+ * (PR_SET_IO_FLUSHER), where that may be said.
  */
 #include "prog.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Control of speculation (PR_SET_SPECULATION_CTRL), thread by thread and in a child, of each kind that this CPU lets a task
- * choose: switched off, off for good, off until exec, and left alone.
+ * Control of speculation (PR_SET_SPECULATION_CTRL), thread by thread and in a child, of each kind
+ * that this CPU lets a task choose: switched off, off for good, off until exec, and left alone.
  */
 #include "prog.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stacks in unusual places: a main thread whose stack has been moved to another address, one that runs on memory of its own
- * while its first stack is unmapped, threads whose stacks are a file's, shared, and of a few pages between guards, at the edges of what
- * may be mapped.
+ * Stacks in unusual places: a main thread whose stack has been moved to another address, one that
+ * runs on memory of its own while its first stack is unmapped, threads whose stacks are a file's,
+ * shared, and of a few pages between guards, at the edges of what may be mapped.
  */
 #include "prog.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Children that are stopped (SIGSTOP) in the middle of a call: they stay stopped, and when they are continued the call goes on as if
- * nothing had been: it comes back with its event, or when its time is over, not before.
+ * Children that are stopped (SIGSTOP) in the middle of a call: they stay stopped, and when they are
+ * continued the call goes on as if nothing had been: it comes back with its event, or when its time
+ * is over, not before.
  */
 #include "prog.h"
 
@@ -67,7 +68,8 @@ static const struct {
 	const char *name;
 	int (*call)(void);
 } calls[] = {
-	{ "read", do_read }, { "poll", do_poll_endless }, { "futex", do_futex }, { "nanosleep", do_sleep }, { "poll with a limit", do_poll },
+	{ "read", do_read }, { "poll", do_poll_endless }, { "futex", do_futex }, { "nanosleep", do_sleep },
+	{ "poll with a limit", do_poll },
 };
 enum { N = sizeof(calls) / sizeof(calls[0]) };
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * POSIX timers of every clock that the kernel has timers for, CLOCK_TAI and those that wake the machine up included: each with a
- * signal to the process, to a thread, and with none; running, periodic, disarmed, by date, and with a signal that waits.  Ids,
- * times left, intervals, values and overruns are as they were, and each fires.
+ * POSIX timers of every clock that the kernel has timers for, CLOCK_TAI and those that wake the
+ * machine up included: each with a signal to the process, to a thread, and with none; running,
+ * periodic, disarmed, by date, and with a signal that waits.  Ids, times left, intervals, values
+ * and overruns are as they were, and each fires.
  */
 #include "prog.h"
 
@@ -68,8 +69,8 @@ static void expect(int n, const char *what, int id, double low, double high, dou
 	double every, now = left(id, &every);
 
 	if (now < low || now > high || every < interval - 1e-6 || every > interval + 1e-6)
-		prog_fail("%s, %s (timer %d): %f s left and every %f s, not %f to %f and %f", clocks[n].name, what, id, now, every,
-			  low, high, interval);
+		prog_fail("%s, %s (timer %d): %f s left and every %f s, not %f to %f and %f", clocks[n].name, what, id,
+			  now, every, low, high, interval);
 }
 
 static int take(int sig, siginfo_t *si, int seconds)
@@ -127,8 +128,8 @@ static void check_waiting(int n)
 
 	CHECK(take(SIGRTMIN + 5 + n, &si, 10));
 	over = syscall(SYS_timer_getoverrun, c[n].waiting);
-	if (si.si_code != SI_TIMER || si.si_timerid != c[n].waiting || si.si_value.sival_int != n * 10 + 5 || si.si_overrun != over ||
-	    over < 5)
+	if (si.si_code != SI_TIMER || si.si_timerid != c[n].waiting || si.si_value.sival_int != n * 10 + 5 ||
+	    si.si_overrun != over || over < 5)
 		prog_fail("%s: code %d, timer %d, value %d, overruns %d and %d", clocks[n].name, si.si_code, si.si_timerid,
 			  si.si_value.sival_int, si.si_overrun, over);
 	CHECK(syscall(SYS_timer_settime, c[n].waiting, 0, &off, NULL) == 0);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The vsyscall page, which is at the same place in every task and where old programs call gettimeofday, time and getcpu: it is
- * there afterwards with the same protection, works where it worked, and a thread may be about to call it.
+ * The vsyscall page, which is at the same place in every task and where old programs call
+ * gettimeofday, time and getcpu: it is there afterwards with the same protection, works where it
+ * worked, and a thread may be about to call it.
  */
 #include "prog.h"
 

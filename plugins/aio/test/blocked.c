@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Threads that wait for events of asynchronous I/O, without a time limit (io_getevents, io_pgetevents), and with a long one. */
+/*
+ * Threads that wait for events of asynchronous I/O, without a time limit (io_getevents,
+ * io_pgetevents), and with a long one.
+ */
 #include "context.h"
 
 #include "blocked.h"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Threads in epoll_wait, epoll_pwait and epoll_pwait2, one of them at a set within a set: each comes back with its event. */
+/*
+ * Threads in epoll_wait, epoll_pwait and epoll_pwait2, one of them at a set within a set: each
+ * comes back with its event.
+ */
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads that wait at sockets of the Internet: for a connection, for a datagram (recvfrom, recvmsg), for bytes of a TCP connection and for
- * room to send in one; with SO_RCVTIMEO, too.
+ * Threads that wait at sockets of the Internet: for a connection, for a datagram (recvfrom,
+ * recvmsg), for bytes of a TCP connection and for room to send in one; with SO_RCVTIMEO, too.
  */
 #include <netinet/in.h>
 #include <sys/socket.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A thread that reads notes about a directory: it comes back with the right one when a file is made there. */
+/*
+ * A thread that reads notes about a directory: it comes back with the right one when a file is made
+ * there.
+ */
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
@@ -12,7 +15,8 @@ static int do_read(void)
 	char buf[4096] __attribute__((aligned(8)));
 	const struct inotify_event *e = (const void *)buf;
 
-	return read(fd, buf, sizeof(buf)) >= (ssize_t)sizeof(*e) && e->wd == wd && e->mask == IN_CREATE && !strcmp(e->name, "new") ? 0 : -1;
+	return read(fd, buf, sizeof(buf)) >= (ssize_t)sizeof(*e) && e->wd == wd && e->mask == IN_CREATE &&
+	       !strcmp(e->name, "new") ? 0 : -1;
 }
 
 static void free_read(void)

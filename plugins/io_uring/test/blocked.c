@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Threads that wait for completions of rings in which nothing is in flight (io_uring_enter), without a time limit and with a long one. */
+/*
+ * Threads that wait for completions of rings in which nothing is in flight (io_uring_enter),
+ * without a time limit and with a long one.
+ */
 #include "ring.h"
 
 #include "blocked.h"
@@ -32,7 +35,8 @@ static int do_limited(void)
 	long n;
 
 	do {
-		n = syscall(SYS_io_uring_enter, limited.fd, 0, 1, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &arg, sizeof(arg));
+		n = syscall(SYS_io_uring_enter, limited.fd, 0, 1, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &arg,
+			    sizeof(arg));
 	} while (n < 0 && blocked_again());
 	return right(&limited, n, 2);
 }

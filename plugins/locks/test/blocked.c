@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Threads that wait for locks that a child holds: flock, F_SETLKW and F_OFD_SETLKW; each gets its own when the child lets go, not before. */
+/*
+ * Threads that wait for locks that a child holds: flock, F_SETLKW and F_OFD_SETLKW; each gets its
+ * own when the child lets go, not before.
+ */
 #include <sys/file.h>
 
 #include "blocked.h"

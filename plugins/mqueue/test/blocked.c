@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Threads that wait at POSIX message queues: for a message, for room, without a time limit and until a date that is far away. */
+/*
+ * Threads that wait at POSIX message queues: for a message, for room, without a time limit and
+ * until a date that is far away.
+ */
 #include <mqueue.h>
 #include <stdint.h>
 #include <sys/random.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Threads that wait at pipes and FIFOs: for bytes, for room, in the middle of what they write, for somebody to open the other end. */
+/*
+ * Threads that wait at pipes and FIFOs: for bytes, for room, in the middle of what they write, for
+ * somebody to open the other end.
+ */
 #include "blocked.h"
 
 #include <sys/stat.h>
@@ -71,7 +74,10 @@ static void free_write(void)
 	CHECK(read(w[0], end, 4) == 4 && !memcmp(end, "tail", 4));
 }
 
-/* A part is in the pipe when it is interrupted: that part is its result, as after a handler with SA_RESTART, too. */
+/*
+ * A part is in the pipe when it is interrupted: that part is its result, as after a handler with
+ * SA_RESTART, too.
+ */
 static int do_big_write(void)
 {
 	static char much[4 * FULL];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads that read timers: one that is not armed, ones far from their time, by every clock that there is; each comes back when its
- * timer is set to fire.  And one whose timer fires by itself, not before its time.
+ * Threads that read timers: one that is not armed, ones far from their time, by every clock that
+ * there is; each comes back when its timer is set to fire.  And one whose timer fires by itself,
+ * not before its time.
  */
 #include <stdint.h>
 #include <sys/timerfd.h>
@@ -77,7 +78,10 @@ int main(int argc, char **argv)
 		}
 		struct itimerspec its = { .it_value = { 5000, 0 } };
 
-		/* those that wake the machine up are made, and not armed, where it has no clock for that */
+		/*
+		 * those that wake the machine up are made, and not armed, where it has no clock for
+		 * that
+		 */
 		if (timerfd_settime(fds[i], 0, &its, NULL) < 0) {
 			printf("no timers of the clock %s here: %s\n", clocks[i].name, strerror(errno));
 			close(fds[i]);

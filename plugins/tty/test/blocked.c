@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads that wait at pseudo-terminals: for a line, for bytes at either end, for as many as VMIN says, for output that
- * was stopped (Ctrl-S).
+ * Threads that wait at pseudo-terminals: for a line, for bytes at either end, for as many as VMIN
+ * says, for output that was stopped (Ctrl-S).
  */
 #include "blocked.h"
 #include "pty.h"

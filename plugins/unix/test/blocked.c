@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads that wait at UNIX sockets: for a connection, for room in the queue of a listener, for bytes and messages, for room to
- * send; with SO_RCVTIMEO and SO_SNDTIMEO, too, which the kernel ends with EINTR at any stop unless the call is made again.
+ * Threads that wait at UNIX sockets: for a connection, for room in the queue of a listener, for
+ * bytes and messages, for room to send; with SO_RCVTIMEO and SO_SNDTIMEO, too, which the kernel
+ * ends with EINTR at any stop unless the call is made again.
  */
 #include "blocked.h"
 
