@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -242,7 +243,8 @@ int pwrite_full(int fd, const void *buf, size_t len, off_t off)
 	return 0;
 }
 
-int read_file(int dirfd, const char *path, struct buf *b)
+/* piece: a read that gives less than it could was the last one. */
+static int read_text(int dirfd, const char *path, struct buf *b, bool piece)
 {
 	_cleanup_fd_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
 	char some[8192]; /* most are smaller, and many are kept: no room for more than there is */
@@ -255,8 +257,18 @@ int read_file(int dirfd, const char *path, struct buf *b)
 		n = read(fd, some, sizeof(some));
 		if (n > 0)
 			buf_add(b, some, n);
-	} while (n > 0 || (n < 0 && errno == EINTR));
+	} while (n > 0 ? !piece || n == (ssize_t)sizeof(some) : n < 0 && errno == EINTR);
 	return n < 0 ? -errno : 0;
+}
+
+int read_file(int dirfd, const char *path, struct buf *b)
+{
+	return read_text(dirfd, path, b, false);
+}
+
+int read_piece(int dirfd, const char *path, struct buf *b)
+{
+	return read_text(dirfd, path, b, true);
 }
 
 int write_file(int dirfd, const char *path, const char *text)

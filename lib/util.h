@@ -65,6 +65,8 @@ int pread_full(int fd, void *buf, size_t len, off_t off);
 int pwrite_full(int fd, const void *buf, size_t len, off_t off);
 /* Whole small file (a /proc text) into b, appended. dirfd as in openat(2). 0 or -errno. */
 int read_file(int dirfd, const char *path, struct buf *b);
+/* The same for a text that the kernel makes in one piece, not line by line: a short read has all of it. */
+int read_piece(int dirfd, const char *path, struct buf *b);
 /* Writes text to an existing file (a /proc or cgroup file) in one write. 0 or -errno. */
 int write_file(int dirfd, const char *path, const char *text);
 /* readlinkat(2) into allocated memory; 0 or -errno. */

@@ -16,7 +16,7 @@
 
 #include "blob.h"
 
-#define STAGE_WAIT_NS 100000000l
+#define STAGE_WAIT_S 1l
 #define PARK_WAIT_S 1l
 #define SIG_UNBLOCK_HOW 1
 #define ERRNO_MAX 4095
@@ -117,7 +117,7 @@ static void barrier(struct blob_thread *t, uint64_t stage)
 		seen = __atomic_load_n(&sh->released, __ATOMIC_SEQ_CST);
 		if (seen >= stage)
 			return;
-		wait_change(&sh->released, seen, 0, STAGE_WAIT_NS);
+		wait_change(&sh->released, seen, STAGE_WAIT_S, 0);
 	}
 }
 
@@ -136,7 +136,7 @@ static int64_t ask(struct blob_thread *t, uint32_t *word)
 		seen = __atomic_load_n(word, __ATOMIC_SEQ_CST);
 		if (seen != BLOB_ASKED)
 			return seen;
-		wait_change(word, seen, 0, STAGE_WAIT_NS);
+		wait_change(word, seen, STAGE_WAIT_S, 0);
 	}
 }
 

@@ -242,7 +242,7 @@ static char *fd_text(int procfd, const char *dir, int fd)
 	struct buf b = { 0 };
 
 	snprintf(path, sizeof(path), "%s/%d", dir, fd);
-	if (read_file(procfd, path, &b) < 0) {
+	if (read_piece(procfd, path, &b) < 0) {
 		buf_free(&b);
 		return xstrdup("");
 	}

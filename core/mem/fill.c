@@ -190,11 +190,13 @@ static int write_all(struct writer *w)
 		bytes += w->runs->v[i].end - w->runs->v[i].start;
 	most = MIN_OF(mem_threads(bytes / THREAD_LEAST), (size_t)THREADS_MOST);
 	pthread_mutex_init(&w->lock, NULL);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	while (n + 1 < most && pthread_create(&thread[n], NULL, work, w) == 0)
-		n++;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (most > 1) {
+		sigfillset(&all);
+		pthread_sigmask(SIG_SETMASK, &all, &old);
+		while (n + 1 < most && pthread_create(&thread[n], NULL, work, w) == 0)
+			n++;
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
+	}
 	work(w);
 	while (n)
 		pthread_join(thread[--n], NULL);

@@ -371,13 +371,24 @@ static uint64_t fill_bytes(const struct planner *pl)
 	return bytes;
 }
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+/* All pages of a run at once, which the kernel would otherwise make one fault after the other while it reads. */
+static void make_pages(struct planner *pl, const struct iovec *v)
+{
+	if (!pl->ask && v->iov_len > PAGE_BYTES)
+		plan_sys(pl->p, BLOB_ANY, SYS_madvise, (uint64_t)v->iov_base, v->iov_len, MADV_POPULATE_WRITE);
+}
+
 /* One call: as much as is contiguous in the file. */
 static void fill_call(struct planner *pl, struct fill_cursor *c)
 {
 	const stored_list *l = &pl->d.fill;
 	const struct stored_run *first = &l->v[c->i];
 	uint64_t off = first->off + c->done, start = first->start + c->done, end = 0, bytes = 0;
-	struct iovec iov[IOV_RUNS], *there;
+	struct iovec iov[IOV_RUNS] = { 0 }, *there;
 	size_t n = 0;
 
 	while (c->i < l->n && n < IOV_RUNS && bytes < FILL_MAX && l->v[c->i].file == first->file &&
@@ -394,6 +405,8 @@ static void fill_call(struct planner *pl, struct fill_cursor *c)
 	}
 	there = plan_put(pl->p, iov, n * sizeof(*iov));
 	plan_origin(pl->p->set, "memory: pages %lx-%lx from pages-%u.img at %#lx", start, end, first->file, off);
+	for (size_t i = 0; i < n; i++)
+		make_pages(pl, &iov[i]);
 	plan_sys(pl->p, BLOB_EXPECT, SYS_preadv, (uint64_t)first->fd, (uint64_t)there, n, off)->expect = bytes;
 }
 

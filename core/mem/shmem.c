@@ -77,8 +77,11 @@ void shmem_free(struct shmem *sh)
 size_t mem_threads(uint64_t n)
 {
 	cpu_set_t cpus;
-	int most = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+	int most;
 
+	if (n <= 1)
+		return 1;
+	most = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
 	return MAX_OF(MIN_OF(n, (uint64_t)MIN_OF(most, THREADS_MAX)), 1u);
 }
 

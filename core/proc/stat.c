@@ -171,8 +171,9 @@ int proc_read_text(pid_t pid, pid_t tid, const char *name, struct buf *b)
 	else
 		snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
 	err = FAULT("reading %s", path);
+	/* the kernel makes the list of children entry by entry, the others in one piece */
 	if (!err)
-		err = read_file(AT_FDCWD, path, b);
+		err = strcmp(name, "children") ? read_piece(AT_FDCWD, path, b) : read_file(AT_FDCWD, path, b);
 	if (!err)
 		buf_add(b, "", 0); /* an empty file: still a string */
 	return err;

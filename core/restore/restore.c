@@ -186,6 +186,7 @@ int cmd_restore(struct session *s, int argc, char **argv)
 	}
 	if (!in_foreground(s))
 		return 0;
+	heap_ahead(); /* its pages are shared with the root since the fork */
 	files_close(s);
 	return job_wait(&job);
 }

@@ -59,7 +59,7 @@ long task_number(pid_t pid, const char *name, int base, long fallback)
 	long n = fallback;
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
-	if (read_file(AT_FDCWD, path, &b) == 0 && b.len)
+	if (read_piece(AT_FDCWD, path, &b) == 0 && b.len)
 		n = strtol(b.p, NULL, base);
 	buf_free(&b);
 	return n;

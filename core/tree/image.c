@@ -141,21 +141,19 @@ static void own_ids(struct session *s, TaskKobjIdsEntry *own)
 }
 
 /* The first line of /proc/PID/cgroup that the engine's own lacks, without the hierarchy's number; NULL: none. */
-static char *other_cgroup(pid_t pid)
+static char *other_cgroup(const char *mine, pid_t pid)
 {
-	_cleanup_buf_ struct buf mine = { 0 }, its = { 0 };
+	_cleanup_buf_ struct buf its = { 0 };
 	char path[32], *line, *save = NULL;
 
 	snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
-	if (read_file(AT_FDCWD, "/proc/self/cgroup", &mine) < 0 || read_file(AT_FDCWD, path, &its) < 0)
-		return NULL;
-	if (!mine.p || !its.p || !strcmp(mine.p, its.p))
+	if (read_piece(AT_FDCWD, path, &its) < 0 || !strcmp(mine, its.p))
 		return NULL;
 	for (line = strtok_r(its.p, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		_cleanup_free_ char *whole = xasprintf("%s\n", line);
-		const char *at = strstr(mine.p, whole);
+		const char *at = strstr(mine, whole);
 
-		if (at && (at == mine.p || at[-1] == '\n'))
+		if (at && (at == mine || at[-1] == '\n'))
 			continue;
 		line += strspn(line, "0123456789");
 		line += *line == ':';
@@ -167,8 +165,12 @@ static char *other_cgroup(pid_t pid)
 /* Membership is not kept yet: says so, once. */
 static void warn_cgroup(struct session *s)
 {
+	_cleanup_buf_ struct buf mine = { 0 };
+
+	if (read_piece(AT_FDCWD, "/proc/self/cgroup", &mine) < 0)
+		return;
 	FOR_EACH_TASK(t, s->tree) {
-		_cleanup_free_ char *name = t->life == TASK_ZOMBIE ? NULL : other_cgroup(task_pid(t));
+		_cleanup_free_ char *name = t->life == TASK_ZOMBIE ? NULL : other_cgroup(mine.p, task_pid(t));
 
 		if (!name)
 			continue;

@@ -352,12 +352,17 @@ struct question {
 	size_t policies;   /* and about the policies of its mappings, these and those behind */
 };
 
-/* Threads that are asked together: W needs one request for them all. */
+/*
+ * Threads that are asked together: W needs one request for them all.  There are two such sets, one for each of W's boards:
+ * while W asks one, the answers of the other are taken and its next questions made.
+ */
 #define QUESTIONS 64
 #define QUESTION_CALLS 3000
 struct questions {
 	struct question q[QUESTIONS];
+	struct thread_look look[QUESTIONS];
 	size_t n, ncalls;
+	unsigned board;
 };
 
 static int memory_question(struct session *s, struct question *q)
@@ -430,34 +435,53 @@ static int take_answer(struct session *s, struct question *q, const struct threa
 	return err;
 }
 
-static int ask_all(struct session *s, struct questions *all)
+static int begin_asking(struct session *s, struct questions *all)
 {
-	struct thread_look looks[QUESTIONS];
-	int err = 0;
-
 	for (size_t i = 0; i < all->n; i++) {
 		struct question *q = &all->q[i];
 
-		looks[i] = (struct thread_look){ .tgid = task_pid(q->th->task), .tid = thread_tid(q->th),
-						 .caught = q->th->task->status.sigcgt, .calls = q->calls.v,
-						 .n = MIN_OF(q->calls.n, (size_t)THREAD_LOOK_CALLS) };
+		all->look[i] = (struct thread_look){ .tgid = task_pid(q->th->task), .tid = thread_tid(q->th),
+						     .caught = q->th->task->status.sigcgt, .calls = q->calls.v,
+						     .n = MIN_OF(q->calls.n, (size_t)THREAD_LOOK_CALLS) };
 	}
+	return all->n ? warden_look_begin(s, all->board, all->look, all->n) : 0;
+}
+
+/* What did not fit into the first request is asked now. */
+static int take_answers(struct session *s, struct questions *all)
+{
+	int err = 0;
+
 	for (size_t i = 0, done = 0; i < all->n && err == 0; i += done) {
-		err = warden_look(s, looks + i, all->n - i, &done);
+		if (i)
+			err = warden_look_begin(s, all->board, all->look + i, all->n - i);
+		if (err == 0)
+			err = warden_look_end(s, all->board, all->look + i, &done);
 		for (size_t k = i; k < i + done && err == 0; k++)
-			err = take_answer(s, &all->q[k], &looks[k]);
+			err = take_answer(s, &all->q[k], &all->look[k]);
 	}
 	all->n = all->ncalls = 0;
 	return err;
 }
 
-static void questions_free(struct questions *all)
+/* The set is complete: the other one is free then. */
+static int next_set(struct session *s, struct questions *sets, struct questions **all)
 {
-	for (size_t i = 0; i < QUESTIONS; i++) {
-		vec_free(&all->q[i].calls);
-		vec_free(&all->q[i].timers);
+	int err = begin_asking(s, *all);
+
+	*all = &sets[!(*all)->board];
+	return err ? err : take_answers(s, *all);
+}
+
+static void questions_free(struct questions *sets)
+{
+	for (size_t i = 0; i < LOOK_BOARDS * QUESTIONS; i++) {
+		struct question *q = &sets[i / QUESTIONS].q[i % QUESTIONS];
+
+		vec_free(&q->calls);
+		vec_free(&q->timers);
 	}
-	free(all);
+	free(sets);
 }
 
 /* Whose it is: its parent sees that. */
@@ -488,30 +512,36 @@ static void collect_zombie(struct task *t)
 	*vec_push(&t->threads) = th;
 }
 
-int tree_collect_state(struct session *s)
+static int ask_task(struct session *s, struct task *t, struct questions *sets, struct questions **all)
 {
-	struct questions *all = xcalloc(1, sizeof(*all));
 	int err = 0;
 
-	FOR_EACH_TASK(t, s->tree) {
-		if (t->life == TASK_ZOMBIE) {
-			collect_zombie(t);
-			continue;
-		}
-		for (size_t i = 0; i < t->threads.n && err == 0; i++) {
-			err = put_question(s, all, t->threads.v[i]);
-			if (err == 0 && (all->n == QUESTIONS || all->ncalls >= QUESTION_CALLS))
-				err = ask_all(s, all);
-		}
-		if (err < 0)
-			break;
+	for (size_t i = 0; i < t->threads.n && err == 0; i++) {
+		err = put_question(s, *all, t->threads.v[i]);
+		if (err == 0 && ((*all)->n == QUESTIONS || (*all)->ncalls >= QUESTION_CALLS))
+			err = next_set(s, sets, all);
 	}
-	if (err == 0)
-		err = ask_all(s, all);
+	return err;
+}
+
+int tree_collect_state(struct session *s)
+{
+	struct questions *sets = xcalloc(LOOK_BOARDS, sizeof(*sets)), *all = sets;
+	int err = 0;
+
+	sets[1].board = 1;
+	FOR_EACH_TASK(t, s->tree) {
+		if (err == 0 && t->life == TASK_ZOMBIE)
+			collect_zombie(t);
+		else if (err == 0)
+			err = ask_task(s, t, sets, &all);
+	}
+	for (size_t i = 0; i < LOOK_BOARDS && err == 0; i++)
+		err = next_set(s, sets, &all);
 	FOR_EACH_TASK(t, s->tree)
 		if (err == 0 && t->life != TASK_ZOMBIE)
 			err = timers_find_owners(s, t);
-	questions_free(all);
+	questions_free(sets);
 	at_object(s, NULL);
 	return err;
 }

@@ -54,8 +54,11 @@ static int do_inject(struct server *sv, const struct wd_request *rq)
 
 static int do_look(struct server *sv, const struct wd_request *rq)
 {
-	struct wd_look *l = (struct wd_look *)((uint8_t *)sv->box + WD_BOX_BYTES);
+	struct wd_look *l;
 
+	if (rq->a[0] >= LOOK_BOARDS)
+		return -EINVAL;
+	l = (struct wd_look *)((uint8_t *)sv->box + WD_BOX_BYTES + rq->a[0] * WD_BOARD_BYTES);
 	if (rq->n > WD_BOARD_BYTES / sizeof(*l))
 		return -E2BIG;
 	for (uint32_t i = 0; i < rq->n; i++)

@@ -43,12 +43,13 @@ enum wd_op {
 	WD_SECCOMP,  /* a: tid, number of the filter; box <- struct seccomp_prog */
 	WD_READ,     /* n: bytes; a: tgid, address; box <- memory */
 	WD_COPY,     /* a: tgid; box <- pid_t */
-	WD_LOOK,     /* n: looks; board <-> struct wd_look[n] and what they refer to */
+	WD_LOOK,     /* n: looks; a: board; board <-> struct wd_look[n] and what they refer to */
 	WD_THAW,
 };
 #define WD_BOX_BYTES (2u << 20)
-/* Behind the box: the board, for what warden_look() asks and gets. */
+/* Behind the box: the boards, for what warden_look_begin() asks and warden_look_end() gets. */
 #define WD_BOARD_BYTES (4u << 20)
+#define WD_BOARDS_BYTES (LOOK_BOARDS * WD_BOARD_BYTES)
 struct wd_look {
 	pid_t tgid, tid;
 	uint64_t caught;

@@ -25,7 +25,13 @@ struct warden {
 	pid_t pid;
 	int sock;
 	void *box;
-	size_t touched; /* bytes of the board */
+	struct board {
+		enum { LOOK_NONE, LOOK_SENT, LOOK_ANSWERED } state;
+		uint32_t n;	/* looks on it */
+		size_t touched; /* bytes whose pages are there */
+		int err;	/* of the answer */
+		struct wd_reply reply;
+	} board[LOOK_BOARDS];
 };
 
 /* W is gone, or going: forget it. */
@@ -36,7 +42,7 @@ static void forget(struct session *s)
 	close(w->sock);
 	while (waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
 		;
-	munmap(w->box, WD_BOX_BYTES + WD_BOARD_BYTES);
+	munmap(w->box, WD_BOX_BYTES + WD_BOARDS_BYTES);
 	free(w);
 	s->warden = NULL;
 	if (s->tree_is == TREE_FROZEN)
@@ -56,6 +62,27 @@ static int died(struct session *s)
 	return fail(s, ECHILD, "the warden (pid %d) died; run `stasis recover`", pid);
 }
 
+static int receive_reply(struct warden *w, struct wd_reply *rp)
+{
+	ssize_t n;
+
+	do
+		n = recv(w->sock, rp, sizeof(*rp), 0);
+	while (n < 0 && errno == EINTR);
+	return n == sizeof(*rp) ? 0 : -ECHILD;
+}
+
+/* The answer to a look that is under way comes before that of any other request. */
+static void await_looks(struct warden *w)
+{
+	for (struct board *b = w->board; b < w->board + LOOK_BOARDS; b++) {
+		if (b->state != LOOK_SENT)
+			continue;
+		b->err = receive_reply(w, &b->reply);
+		b->state = LOOK_ANSWERED;
+	}
+}
+
 static int send_request(struct warden *w, const struct wd_request *rq, int fd)
 {
 	union {
@@ -66,6 +93,7 @@ static int send_request(struct warden *w, const struct wd_request *rq, int fd)
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
+	await_looks(w);
 	if (fd >= 0) {
 		msg.msg_control = &control;
 		msg.msg_controllen = sizeof(control);
@@ -80,20 +108,8 @@ static int send_request(struct warden *w, const struct wd_request *rq, int fd)
 	return n < 0 ? -errno : 0;
 }
 
-static int receive_reply(struct warden *w, struct wd_reply *rp)
+static int begin(struct session *s, const struct wd_request *rq, int fd, const char *what)
 {
-	ssize_t n;
-
-	do
-		n = recv(w->sock, rp, sizeof(*rp), 0);
-	while (n < 0 && errno == EINTR);
-	return n == sizeof(*rp) ? 0 : -ECHILD;
-}
-
-/* what: for the message when W gives no reason. */
-static int ask(struct session *s, const struct wd_request *rq, int fd, const char *what)
-{
-	struct wd_reply rp;
 	int err;
 
 	if (!s->warden)
@@ -106,14 +122,26 @@ static int ask(struct session *s, const struct wd_request *rq, int fd, const cha
 		err = send_request(s->warden, rq, fd);
 	if (err && err != -EPIPE && err != -ECONNRESET)
 		return fail(s, -err, "%s: cannot reach the warden", what);
-	if (!err)
-		err = receive_reply(s->warden, &rp);
-	if (err)
-		return died(s);
-	if (!rp.err)
+	return err ? died(s) : 0;
+}
+
+static int outcome(struct session *s, struct wd_reply *rp, const char *what)
+{
+	if (!rp->err)
 		return 0;
-	rp.text[sizeof(rp.text) - 1] = 0;
-	return rp.text[0] ? fail(s, -rp.err, "%s", rp.text) : fail(s, -rp.err, "%s failed", what);
+	rp->text[sizeof(rp->text) - 1] = 0;
+	return rp->text[0] ? fail(s, -rp->err, "%s", rp->text) : fail(s, -rp->err, "%s failed", what);
+}
+
+/* what: for the message when W gives no reason. */
+static int ask(struct session *s, const struct wd_request *rq, int fd, const char *what)
+{
+	struct wd_reply rp;
+	int err = begin(s, rq, fd, what);
+
+	if (err)
+		return err;
+	return receive_reply(s->warden, &rp) ? died(s) : outcome(s, &rp, what);
 }
 
 int warden_start(struct session *s)
@@ -128,7 +156,7 @@ int warden_start(struct session *s)
 		return fail(s, errno, "cannot make a socket for the warden");
 	w = xcalloc(1, sizeof(*w));
 	w->box = FAULTS("memory of the warden") ? MAP_FAILED :
-		 mmap(NULL, WD_BOX_BYTES + WD_BOARD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		 mmap(NULL, WD_BOX_BYTES + WD_BOARDS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	w->pid = w->box == MAP_FAILED || FAULTS("fork of the warden") ? -1 : fork();
 	if (w->pid == 0) {
 		close(pair[0]);
@@ -141,7 +169,7 @@ int warden_start(struct session *s)
 
 		close(pair[0]);
 		if (w->box != MAP_FAILED)
-			munmap(w->box, WD_BOX_BYTES + WD_BOARD_BYTES);
+			munmap(w->box, WD_BOX_BYTES + WD_BOARDS_BYTES);
 		free(w);
 		return fail(s, err, "cannot start the warden");
 	}
@@ -259,11 +287,17 @@ int warden_thaw(struct session *s)
 	return ask(s, &rq, -1, "letting the tree run");
 }
 
-/* Puts as many looks onto the board as fit: their number. */
-static size_t put_looks(struct warden *w, const struct thread_look *looks, size_t n)
+static uint8_t *board_memory(const struct warden *w, unsigned board)
 {
-	uint8_t *board = (uint8_t *)w->box + WD_BOX_BYTES;
-	struct wd_look *l = (struct wd_look *)board;
+	return (uint8_t *)w->box + WD_BOX_BYTES + board * (size_t)WD_BOARD_BYTES;
+}
+
+/* Puts as many looks onto the board as fit: their number. */
+static size_t put_looks(struct warden *w, unsigned board, const struct thread_look *looks, size_t n)
+{
+	uint8_t *mem = board_memory(w, board);
+	struct wd_look *l = (struct wd_look *)mem;
+	struct board *b = &w->board[board];
 	size_t at = 0, done;
 
 	for (done = 0; done < n && done < LOOKS_MAX; done++) {
@@ -273,40 +307,69 @@ static size_t put_looks(struct warden *w, const struct thread_look *looks, size_
 			break;
 		at += more;
 	}
-	if (at > w->touched)
-		prefault(board + w->touched, at - w->touched);
-	w->touched = MAX_OF(w->touched, at);
+	if (at > b->touched)
+		prefault(mem + b->touched, at - b->touched);
+	b->touched = MAX_OF(b->touched, at);
 	at = (done * sizeof(*l) + 63) & ~63ul;
 	for (size_t i = 0; i < done; i++) {
 		l[i] = (struct wd_look){ .tgid = looks[i].tgid, .tid = looks[i].tid, .caught = looks[i].caught, .calls = at,
 					 .ncalls = looks[i].n };
 		if (looks[i].n)
-			memcpy(board + at, looks[i].calls, looks[i].n * sizeof(struct inject_call));
+			memcpy(mem + at, looks[i].calls, looks[i].n * sizeof(struct inject_call));
 		at += looks[i].n * sizeof(struct inject_call);
 	}
 	return done;
 }
 
-int warden_look(struct session *s, struct thread_look *looks, size_t n, size_t *ret_done)
+int warden_look_begin(struct session *s, unsigned board, const struct thread_look *looks, size_t n)
 {
-	struct wd_request rq = { .op = WD_LOOK };
-	uint8_t *board = s->warden ? (uint8_t *)s->warden->box + WD_BOX_BYTES : NULL;
-	const struct wd_look *l = (const struct wd_look *)board;
-	size_t done = 0;
+	struct wd_request rq = { .op = WD_LOOK, .a = { board } };
 	int err;
 
-	*ret_done = 0;
 	for (size_t i = 0; i < n; i++)
 		if (looks[i].n > THREAD_LOOK_CALLS)
 			return fail(s, E2BIG, "%zu calls are too many for one thread", looks[i].n);
-	rq.n = board ? put_looks(s->warden, looks, n) : 0;
-	err = ask(s, &rq, -1, "looking at threads");
-	for (; !err && done < rq.n && l[done].state; done++) {
-		looks[done].state = (const struct thread_state *)(board + l[done].state);
-		looks[done].answers = (const struct inject_call *)(board + l[done].calls);
+	if (s->warden)
+		rq.n = put_looks(s->warden, board, looks, n);
+	err = begin(s, &rq, -1, "looking at threads");
+	if (err)
+		return err;
+	s->warden->board[board].state = LOOK_SENT;
+	s->warden->board[board].n = rq.n;
+	return 0;
+}
+
+int warden_look_end(struct session *s, unsigned board, struct thread_look *looks, size_t *ret_done)
+{
+	struct board *b = s->warden ? &s->warden->board[board] : NULL;
+	const struct wd_look *l;
+	size_t done = 0;
+	uint8_t *mem;
+	int err;
+
+	*ret_done = 0;
+	if (!b || b->state == LOOK_NONE)
+		return fail(s, ECHILD, "there is no warden any more (looking at threads)");
+	await_looks(s->warden);
+	b->state = LOOK_NONE;
+	err = b->err ? died(s) : outcome(s, &b->reply, "looking at threads");
+	if (err)
+		return err;
+	mem = board_memory(s->warden, board);
+	l = (const struct wd_look *)mem;
+	for (; done < b->n && l[done].state; done++) {
+		looks[done].state = (const struct thread_state *)(mem + l[done].state);
+		looks[done].answers = (const struct inject_call *)(mem + l[done].calls);
 	}
 	*ret_done = done;
-	return err;
+	return 0;
+}
+
+int warden_look(struct session *s, struct thread_look *looks, size_t n, size_t *ret_done)
+{
+	int err = warden_look_begin(s, 0, looks, n);
+
+	return err ? err : warden_look_end(s, 0, looks, ret_done);
 }
 
 int warden_undo(struct session *s, uint32_t op, int fd, const char *text, int always)

@@ -59,13 +59,15 @@ static int locate(struct cr_session *s, int lfd, const struct cr_file_info *info
 	size_t len = strlen(info->link), cut = sizeof(DELETED) - 1;
 	struct reg_where w = { .life = REG_HERE, .st = info->st };
 	char *name = common_strdup(s, info->link);
+	int here;
 
 	if (lfd >= 0 && fstat(lfd, &w.st))
 		return cr_fail(s, errno, "fstat: %s", strerror(errno));
 	w.name = name;
-	if (!leads_to(name, &w.st) && deadfile_is(s, info, name)) {
+	here = leads_to(name, &w.st);
+	if (!here && deadfile_is(s, info, name)) {
 		w.life = REG_DEAD;
-	} else if (!leads_to(name, &w.st)) {
+	} else if (!here) {
 		if (name[0] != '/' || len <= cut || strcmp(name + len - cut, DELETED))
 			return lost(s, info);
 		name[len - cut] = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Memory policies: of threads (set_mempolicy), of ranges of private and shared memory (mbind), with flags; one that a child
- * has inherited and changed.  Compared with get_mempolicy(2).
+ * has inherited and changed; of the last of more mappings than are asked about at once.  Compared with get_mempolicy(2).
  */
 #include "prog.h"
 
@@ -13,10 +13,11 @@ enum { DEFAULT, PREFERRED, BIND, INTERLEAVE, LOCAL, PREFERRED_MANY, WEIGHTED };
 #define STATIC_NODES (1 << 15)
 #define RELATIVE_NODES (1 << 14)
 #define F_NODE_ADDR 2
+#define MANY 700 /* mappings */
 
 static int up, leave;
 static int *shared_up;
-static char *mem, *shm;
+static char *mem, *shm, *many;
 
 static void expect(const char *what, void *addr, int mode, unsigned long nodes)
 {
@@ -62,6 +63,9 @@ static void look(void)
 	expect("page 3", mem + 3 * PAGE, PREFERRED | RELATIVE_NODES, 1);
 	expect("page 4", mem + 4 * PAGE, LOCAL, 0);
 	expect("page 5", mem + 5 * PAGE, DEFAULT, 0);
+	expect("one of many", many + (MANY - 3) * PAGE, DEFAULT, 0);
+	expect("the last but one of many", many + (MANY - 2) * PAGE, INTERLEAVE, 1);
+	expect("the first of many", many, BIND, 1);
 	expect("shared page 0", shm, DEFAULT, 0);
 	expect("shared page 1", shm + PAGE, BIND | STATIC_NODES, 1);
 }
@@ -90,7 +94,12 @@ int main(int argc, char **argv)
 	shared_up = prog_shared(PAGE);
 	mem = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	shm = prog_shared(4 * PAGE);
-	CHECK(mem != MAP_FAILED);
+	many = mmap(NULL, MANY * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(mem != MAP_FAILED && many != MAP_FAILED);
+	for (int i = 0; i < MANY; i += 2)
+		CHECK(mprotect(many + i * PAGE, PAGE, PROT_READ) == 0);
+	bind_to(many, PAGE, BIND);
+	bind_to(many + (MANY - 2) * PAGE, PAGE, INTERLEAVE);
 	set(PREFERRED);
 	bind_to(mem + PAGE, PAGE, BIND);
 	bind_to(mem + 2 * PAGE, PAGE, INTERLEAVE);
