@@ -26,8 +26,9 @@ $(BUILD)/libcore.a: $(CORE_OBJS)
 	@rm -f $@
 	ar rcs $@ $^
 
+# -z now: what the dynamic linker does at a first call it would do again in the warden, on pages that are shared until then
 $(BUILD)/stasis: $(BUILD)/core/main.o $(BUILD)/libcore.a $(BUILTIN_OBJS)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(BUILD)/core/main.o $(BUILTIN_OBJS) -Wl,--whole-archive $(BUILD)/libcore.a -Wl,--no-whole-archive $(CORE_LIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-z,now -o $@ $(BUILD)/core/main.o $(BUILTIN_OBJS) -Wl,--whole-archive $(BUILD)/libcore.a -Wl,--no-whole-archive $(CORE_LIBS)
 
 $(BUILD)/criu: $(BUILD)/stasis
 	ln -sf stasis $@

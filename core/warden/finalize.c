@@ -223,11 +223,13 @@ int wd_finalize(struct server *sv, uint64_t table, size_t n, bool stop_all)
 	err = match_table(sv, f, n);
 	if (!err)
 		err = hold_all(sv);
+	waits_begin(WAITS_SECOND);
 	if (!err)
 		err = stop_processes(sv, f, n, stop_all);
 	for (size_t i = 0; i < n && !err; i++)
 		if (f[i].leader && f[i].unmap_len)
 			err = unmap_arena(sv, &f[i]);
+	waits_end();
 	for (size_t i = 0; i < n && !err; i++)
 		err = set_thread(sv, &f[i]);
 	return err;

@@ -215,7 +215,7 @@ static int hold_again(struct server *sv, struct window *w)
 	w->t->state = TR_RUNNING;
 	pt_sure(PTRACE_INTERRUPT, tid, 0, 0);
 	pt_sure(PTRACE_CONT, tid, 0, w->foreign ? w->signo : 0);
-	return tracee_hold(sv, w->t, now_us() + CALL_TIMEOUT_US);
+	return tracee_hold_soon(sv, w->t, now_us() + CALL_TIMEOUT_US);
 }
 
 int window_close(struct server *sv, struct window *w)
@@ -457,12 +457,10 @@ int inject_one(struct server *sv, struct tracee *t, uint64_t syscall_ip, long nr
 		return err;
 	if (proc_read_stat(t->tgid, t->tid, &st) == 0)
 		pin(sv, st.processor);
-	waits_begin(WAITS_SECOND);
 	err = window_call(&w, nr, args, ret_result);
-	waits_end();
 	t->state = TR_RUNNING;
 	pt_sure(PTRACE_INTERRUPT, t->tid, 0, 0);
 	pt_sure(PTRACE_CONT, t->tid, 0, 0);
-	err2 = tracee_hold(sv, t, now_us() + CALL_TIMEOUT_US);
+	err2 = tracee_hold_soon(sv, t, now_us() + CALL_TIMEOUT_US);
 	return err ? err : err2;
 }
