@@ -276,7 +276,10 @@ void copy_recover(const char *note, FILE *out);
 
 /* W may run anywhere again. */
 void leave_cpu(struct server *sv);
-/* One injected call in a thread that is HELD, without scratch space; for the restore side, between waits_begin() and waits_end(). */
+/*
+ * One injected call in a thread that is HELD, without scratch space; for the restore side, between waits_begin() and
+ * waits_end().
+ */
 int inject_one(struct server *sv, struct tracee *t, uint64_t syscall_ip, long nr, const uint64_t args[6],
 	       int64_t *ret_result);
 /* System call user dispatch of a stopped thread: 0 or -errno; a kernel that does not know it: none. */
