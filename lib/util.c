@@ -69,10 +69,10 @@ void heap_ahead(void)
 	char *p = xrealloc(NULL, 1);
 	uintptr_t end = (uintptr_t)sbrk(0);
 
-	if (heap_made != UINTPTR_MAX && heap_made > heap_first)
-		prefault((void *)heap_first, heap_made - heap_first);
-	else if ((uintptr_t)p < end)
+	if (heap_made == UINTPTR_MAX && (uintptr_t)p < end)
 		heap_made = heap_first = PAGE_DOWN((uintptr_t)p);
+	else if (heap_made != UINTPTR_MAX && heap_made - heap_first <= AHEAD_MOST)
+		prefault((void *)heap_first, heap_made - heap_first);
 	free(p);
 }
 

@@ -76,7 +76,7 @@ int readlink_alloc(int dirfd, const char *path, char **ret);
 void prefault(void *p, size_t bytes);
 /*
  * From now on the same is done for the heap, ahead of what xcalloc() and xrealloc() take from it.  Once more after a fork:
- * no page of it is shared then any more.
+ * no page of it is shared then any more; of a large one, most of which is not written again, all stay so.
  */
 void heap_ahead(void);
 

@@ -485,22 +485,13 @@ int files_open(struct session *s)
 void files_close(struct session *s)
 {
 	struct files *fs = files_get(s);
-	int first = -1, last = -1; /* most have numbers that follow each other: those go together, in this order */
 
+	/* one by one: those of one close_range() would be released the other way round */
 	for (size_t i = 0; i < fs->all.n; i++) {
-		int fd = fs->all.v[i]->fd;
-
+		if (fs->all.v[i]->fd >= 0)
+			close(fs->all.v[i]->fd);
 		fs->all.v[i]->fd = -1;
-		if (fd < 0)
-			continue;
-		if (first >= 0 && fd != last + 1)
-			close_range(first, last, 0);
-		if (first < 0 || fd != last + 1)
-			first = fd;
-		last = fd;
 	}
-	if (first >= 0)
-		close_range(first, last, 0);
 }
 
 int files_fd(struct session *s, uint32_t id)

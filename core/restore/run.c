@@ -292,7 +292,6 @@ static int final_table(struct session *s, struct warden_final **ret, size_t *ret
 	struct warden_final *tab = arena_alloc(&r->arena, r->nthreads * sizeof(*tab), 64);
 	size_t n = 0;
 
-	prefault(tab, r->nthreads * sizeof(*tab));
 	FOR_EACH_TASK(t, s->tree) {
 		if (t->life == TASK_ZOMBIE)
 			continue;
