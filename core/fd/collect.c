@@ -133,6 +133,7 @@ static char *anon_name(const char *link)
 	const char *p = link;
 	char *name;
 
+	/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): readlink_alloc() sets it when it returns 0 */
 	if (strncmp(p, "anon_inode:", 11))
 		return NULL;
 	p += 11;

@@ -363,7 +363,7 @@ static int decide(struct session *s, struct file *f, const struct rule *r)
 int policy_apply_dump(struct session *s, struct file *f)
 {
 	const struct rule *r = rule_for(s, f);
-	const struct cr_file_kind *by;
+	const struct cr_file_kind *by = NULL;
 	struct plugin *p;
 	int err;
 

@@ -25,7 +25,7 @@
 #define THREADS_MOST 16
 #define KEY_BYTES crypto_aead_xchacha20poly1305_ietf_KEYBYTES
 
-_Static_assert(KEY_BYTES + crypto_box_SEALBYTES == SEALED_BYTES, "the key fills the sealed box");
+_Static_assert(KEY_BYTES == SEALED_BYTES - crypto_box_SEALBYTES, "the key fills the sealed box");
 
 const struct cr_img_type img_stasis_manifest = { .size = sizeof(img_stasis_manifest),
 	.name = "x-stasis-manifest", .magic = 0x53544d46 };

@@ -21,6 +21,7 @@ struct run {
 	size_t n;
 	int fd;
 	const struct sockaddr_un *to; /* NULL: fd is connected */
+	struct sockaddr_un address;
 	socklen_t to_len;
 	int stream;
 };
@@ -203,7 +204,6 @@ static int send_named(struct run *r, const struct usk *u, int target, int late)
 	const ProtobufCBinaryData *name = &r->v->more->name;
 	const struct usk *own = name->data[0] ? NULL : sender_in_tree(r->s, name);
 	_cleanup_fd_ int fd = -1, node = -1;
-	struct sockaddr_un a;
 	int err;
 
 	if (has_name(r->fd, name))
@@ -212,8 +212,8 @@ static int send_named(struct run *r, const struct usk *u, int target, int late)
 		return 1;
 	if (own && r->s->core->file_fd(own->f) >= 0) {
 		r->fd = r->s->core->file_fd(own->f);
-		node = name_address(r->s, target, u->e, &a, &r->to_len);
-		r->to = &a;
+		node = name_address(r->s, target, u->e, &r->address, &r->to_len);
+		r->to = &r->address;
 		err = node < -1 ? node : send_as(r, late);
 	} else {
 		fd = make_sender(r->s, u, target, name);
@@ -242,7 +242,7 @@ int sender_fill(struct cr_session *s, const struct usk *u, int wfd, int target, 
 		enlarge(u, wfd);
 	for (size_t i = 0; i < u->nqueue; i += n) {
 		const struct packet *p = &u->queue[i];
-		struct run r = { s, p, n = run_length(u, i), wfd, NULL, 0, u->e->type == SOCK_STREAM };
+		struct run r = { .s = s, .v = p, .n = n = run_length(u, i), .fd = wfd, .stream = u->e->type == SOCK_STREAM };
 		int err = p->more && p->more->has_name ? send_named(&r, u, target, late) : send_as(&r, late);
 
 		if (err > 0) {
