@@ -47,7 +47,7 @@ static int has_list(pid_t pid)
 
 static int read_set(struct cr_session *s, int index, SysvsemSet *ret)
 {
-	struct semid_ds ds;
+	struct semid_ds ds = { 0 };
 	_cleanup_free_ unsigned short *values = NULL;
 	int id = semctl(index, 0, SEM_STAT, (union semun){ .buf = &ds });
 
