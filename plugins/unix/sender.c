@@ -242,8 +242,11 @@ int sender_fill(struct cr_session *s, const struct usk *u, int wfd, int target, 
 		enlarge(u, wfd);
 	for (size_t i = 0; i < u->nqueue; i += n) {
 		const struct packet *p = &u->queue[i];
-		struct run r = { .s = s, .v = p, .n = n = run_length(u, i), .fd = wfd, .stream = u->e->type == SOCK_STREAM };
-		int err = p->more && p->more->has_name ? send_named(&r, u, target, late) : send_as(&r, late);
+		struct run r = { .s = s, .v = p, .n = run_length(u, i), .fd = wfd, .stream = u->e->type == SOCK_STREAM };
+		int err;
+
+		n = r.n;
+		err = p->more && p->more->has_name ? send_named(&r, u, target, late) : send_as(&r, late);
 
 		if (err > 0) {
 			nameless += n;
