@@ -15,10 +15,10 @@ plugin_objs = $(patsubst plugins/%.c,$(BUILD)/plugins/%.o,$(wildcard plugins/$(1
 	$(patsubst plugins/%.proto,$(BUILD)/plugins/%.pb-c.o,$(wildcard plugins/$(1)/*.proto))
 plugin_protos = $(patsubst plugins/%.proto,$(BUILD)/plugins/%.pb-c.c,$(wildcard plugins/$(1)/*.proto))
 
-# Every run loads all plugins, and what that costs is page faults: so no unused part of plugins/common, two segments
-# instead of four, and no page of its own for what is read-only after relocation.
+# Every run loads all plugins, and what that costs is page faults: so no unused part of plugins/common, and fewer
+# segments.  What is read-only after relocation stays so.
 ifeq ($(SAN),)
-PLUGIN_LDFLAGS := -Wl,-z,defs -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,norelro
+PLUGIN_LDFLAGS := -Wl,-z,defs -Wl,--gc-sections -Wl,-z,noseparate-code
 endif
 
 COMMON_OBJS := $(call plugin_objs,common) $(BUILD)/lib/util.o
