@@ -83,7 +83,7 @@ static int scan(struct server *sv, pid_t root, uint64_t deadline)
 		n = scan_process(sv, pids.v[i], &pids);
 		found += MAX_OF(n, 0);
 	}
-	seizes_end();
+	waits_end();
 	vec_free(&pids);
 	return n < 0 ? n : found;
 }

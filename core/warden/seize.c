@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -58,33 +57,12 @@ static void on_timer(int sig)
 		siglongjmp(wait_for.out, 1);
 }
 
-static void timer(uint64_t every_us, int how)
-{
-	struct itimerval every = { { 0, every_us }, { 0, every_us } };
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGALRM);
-	if (!every_us)
-		setitimer(ITIMER_REAL, &every, NULL);
-	sigprocmask(how, &set, NULL);
-	if (every_us)
-		setitimer(ITIMER_REAL, &every, NULL);
-}
-
 void seizes_begin(struct server *sv, uint64_t deadline)
 {
-	struct sigaction sa = { .sa_handler = on_timer, .sa_flags = SA_RESTART | SA_NODEFER };
-
 	wait_for.sv = sv;
 	wait_for.deadline = deadline;
-	sigaction(SIGALRM, &sa, NULL);
-	timer(REAP_EVERY_US, SIG_UNBLOCK);
-}
-
-void seizes_end(void)
-{
-	timer(0, SIG_BLOCK);
+	/* left by a jump, the handler must not leave the signal blocked */
+	alarms_begin(REAP_EVERY_US, on_timer, SA_RESTART | SA_NODEFER);
 }
 
 /* PTRACE_SEIZE; -ETIMEDOUT when the deadline has passed in it. */

@@ -209,12 +209,11 @@ void tracees_sweep(struct server *sv);
 		if (x->state != TR_GONE)
 
 /*
- * Seizes and interrupts one thread, which becomes RUNNING.  Only between seizes_begin() and seizes_end(); deadline: now_us().
+ * Seizes and interrupts one thread, which becomes RUNNING.  Only between seizes_begin() and waits_end(); deadline: now_us().
  * 1: done, or it was ours already; 0: there is nothing to trace; -errno: recorded.
  */
 int tracee_seize(struct server *sv, pid_t pid, pid_t tid);
 void seizes_begin(struct server *sv, uint64_t deadline);
-void seizes_end(void);
 /* Next wait status of tid. 0, -ETIMEDOUT at deadline (now_us()), -ESRCH: dead and reaped, or a zombie. */
 int tracee_wait(pid_t tid, int *ret_status, uint64_t deadline);
 /*
@@ -224,6 +223,8 @@ int tracee_wait(pid_t tid, int *ret_status, uint64_t deadline);
 int tracee_wait_soon(pid_t tid, int *ret_status, uint64_t deadline);
 #define WAITS_SECOND 1000000
 void waits_begin(uint32_t us); /* each so many microseconds a wait ends, to look */
+/* The same with a handler of one's own, installed with those flags of sigaction(2). */
+void alarms_begin(uint32_t us, void (*handler)(int), int flags);
 void waits_end(void);
 enum stop_kind { STOP_DEAD = 1, STOP_EVENT, STOP_SYSCALL, STOP_SIGNAL, STOP_OTHER };
 /* What a wait status means; *ret_sig: of STOP_SIGNAL the signal to pass on, of STOP_EVENT the job control signal or 0. */

@@ -166,10 +166,10 @@ static void on_alarm(int sig)
 	(void)sig;
 }
 
-void waits_begin(uint32_t us)
+void alarms_begin(uint32_t us, void (*handler)(int), int flags)
 {
 	struct timeval tick = { us / 1000000, us % 1000000 };
-	struct sigaction sa = { .sa_handler = on_alarm };
+	struct sigaction sa = { .sa_handler = handler, .sa_flags = flags };
 	struct itimerval every = { tick, tick };
 	sigset_t set;
 
@@ -178,6 +178,11 @@ void waits_begin(uint32_t us)
 	sigemptyset(&set);
 	sigaddset(&set, SIGALRM);
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+void waits_begin(uint32_t us)
+{
+	alarms_begin(us, on_alarm, 0);
 }
 
 void waits_end(void)

@@ -261,16 +261,43 @@ static inline long long prog_status(pid_t pid, pid_t tid, const char *name, int 
 	return p ? (long long)strtoull(p + strlen(want), NULL, base) : -1;
 }
 
-/* Skips where no engine may open a mapped file that has neither a name nor a descriptor: inner user namespaces. */
-static inline void prog_needs_map_files(void)
+/* Has this user namespace all ids, as the first one has? In inner ones there is much that no engine may do. */
+static inline int prog_all_ids(void)
 {
-	unsigned long inside = 0, outside = 0, count = 0;
+	unsigned long inside, outside, count;
 	FILE *f = fopen("/proc/self/uid_map", "r");
+	int all = f && fscanf(f, "%lu %lu %lu", &inside, &outside, &count) == 3 && count == 4294967295ul;
 
-	if (f && fscanf(f, "%lu %lu %lu", &inside, &outside, &count) == 3 && count != 4294967295ul)
-		prog_skip("map_files may not be followed in this user namespace");
 	if (f)
 		fclose(f);
+	return all;
+}
+
+/* Skips where no engine may open a mapped file that has neither a name nor a descriptor. */
+static inline void prog_needs_map_files(void)
+{
+	if (!prog_all_ids())
+		prog_skip("map_files may not be followed in this user namespace");
+}
+
+/* VmFlags of the mapping at addr, " rd wr …"; size: bytes of out. */
+static inline void prog_vm_flags(const void *addr, char *out, size_t size)
+{
+	unsigned long start, end;
+	char line[512];
+	int in = 0;
+	FILE *f = fopen("/proc/self/smaps", "r");
+
+	CHECK(f);
+	out[0] = 0;
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			in = start <= (unsigned long)addr && (unsigned long)addr < end;
+		else if (in && !strncmp(line, "VmFlags:", 8))
+			snprintf(out, size, "%s", line + 8);
+	}
+	fclose(f);
+	CHECK(out[0]);
 }
 
 #endif

@@ -13,30 +13,11 @@
 static int *up;
 static char *mem;
 
-/* " rd wr … dp …" of the mapping at addr */
-static void flags(const void *addr, char *out, size_t size)
-{
-	unsigned long start, end;
-	char line[512];
-	int in = 0;
-	FILE *f = fopen("/proc/self/smaps", "r");
-
-	CHECK(f);
-	out[0] = 0;
-	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
-			in = start <= (unsigned long)addr && (unsigned long)addr < end;
-		else if (in && !strncmp(line, "VmFlags:", 8))
-			snprintf(out, size, "%s", line + 8);
-	}
-	fclose(f);
-}
-
 static void is_droppable(void)
 {
 	char is[512];
 
-	flags(mem, is, sizeof(is));
+	prog_vm_flags(mem, is, sizeof(is));
 	/* such memory is wiped on fork and left out of core dumps by itself */
 	if (!strstr(is, " dp") || !strstr(is, " wf") || !strstr(is, " dd"))
 		prog_fail("its flags are%s", is);

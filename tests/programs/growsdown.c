@@ -15,20 +15,10 @@ static int deep(int n)
 
 static int grows(const void *addr)
 {
-	unsigned long start, end;
-	char line[512];
-	int in = 0, found = 0;
-	FILE *f = fopen("/proc/self/smaps", "r");
+	char flags[512];
 
-	CHECK(f);
-	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
-			in = start <= (unsigned long)addr && (unsigned long)addr < end;
-		else if (in && !strncmp(line, "VmFlags:", 8))
-			found = strstr(line, " gd") != NULL;
-	}
-	fclose(f);
-	return found;
+	prog_vm_flags(addr, flags, sizeof(flags));
+	return strstr(flags, " gd") != NULL;
 }
 
 int main(int argc, char **argv)

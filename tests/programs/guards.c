@@ -50,18 +50,6 @@ static unsigned guards(const struct area *a)
 	return mask;
 }
 
-/* Who may open map_files finds what shared memory has below guards as well. */
-static int whole_ids(void)
-{
-	char map[100] = "";
-	FILE *f = fopen("/proc/self/uid_map", "r");
-	int whole = f && fgets(map, sizeof(map), f) && strstr(map, "4294967295");
-
-	if (f)
-		fclose(f);
-	return whole;
-}
-
 /* The kernel's own account since Linux 6.15: bit 58. -1: it gives none. */
 static long shown(const struct area *a)
 {
@@ -199,7 +187,8 @@ int main(int argc, char **argv)
 	CHECK(madvise(areas[WHOLE].p, 2 * PAGE, NO_GUARD) == 0 && areas[WHOLE].p[PAGE] == 0 && faults(areas[WHOLE].p + 2 * PAGE));
 	CHECK(madvise(areas[SHARED].p, PAGES * PAGE, NO_GUARD) == 0);
 	areas[SHARED].was = 0;
-	contents(&areas[SHARED], 'h', whole_ids() ? 0 : 0xaaaa);
+	/* who may open map_files finds what shared memory has below guards as well */
+	contents(&areas[SHARED], 'h', prog_all_ids() ? 0 : 0xaaaa);
 	prog_reap(pid);
 	prog_ok();
 }

@@ -13,26 +13,6 @@ static const struct {
 };
 enum { N = sizeof(advice) / sizeof(advice[0]) };
 
-/* VmFlags of the mapping at addr, " rd wr …". */
-static void flags(const void *addr, char *out, size_t size)
-{
-	unsigned long start, end;
-	char line[512];
-	int in = 0;
-	FILE *f = fopen("/proc/self/smaps", "r");
-
-	CHECK(f);
-	out[0] = 0;
-	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
-			in = start <= (unsigned long)addr && (unsigned long)addr < end;
-		else if (in && !strncmp(line, "VmFlags:", 8))
-			snprintf(out, size, "%s", line + 8);
-	}
-	fclose(f);
-	CHECK(out[0]);
-}
-
 static void no_sd(char *s) /* soft-dirty comes and goes */
 {
 	char *p = strstr(s, " sd");
@@ -56,19 +36,19 @@ int main(int argc, char **argv)
 		memset(p[i], 'm', PAGE);
 		ok[i] = madvise(p[i], 7 * PAGE, advice[i].advice) == 0;
 		CHECK(ok[i] || errno == EINVAL); /* the kernel has no such thing */
-		flags(p[i], was[i], sizeof(was[i]));
+		prog_vm_flags(p[i], was[i], sizeof(was[i]));
 		CHECK(!ok[i] || strstr(was[i], advice[i].flag));
 	}
 	locked = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(locked != MAP_FAILED && mlock(locked, 2 * PAGE) == 0);
-	flags(locked, was[N], sizeof(was[N]));
+	prog_vm_flags(locked, was[N], sizeof(was[N]));
 	CHECK(strstr(was[N], " lo"));
 	noreserve = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	CHECK(noreserve != MAP_FAILED);
-	flags(noreserve, was[N + 1], sizeof(was[N + 1]));
+	prog_vm_flags(noreserve, was[N + 1], sizeof(was[N + 1]));
 	prog_ready();
 	for (int i = 0; i < N + 2; i++) {
-		flags(i < N ? p[i] : i == N ? locked : noreserve, now, sizeof(now));
+		prog_vm_flags(i < N ? p[i] : i == N ? locked : noreserve, now, sizeof(now));
 		no_sd(now);
 		no_sd(was[i]);
 		if (strcmp(now, was[i]))
