@@ -6,8 +6,8 @@
  * kernel that shows them in /proc/self/pagemap.
  */
 #include "prog.h"
+#include "faults.h"
 
-#include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
 
@@ -16,7 +16,6 @@
 #define GUARD 102
 #define NO_GUARD 103
 
-static sigjmp_buf back;
 static int *up;
 
 static struct area {
@@ -28,25 +27,12 @@ static struct area {
 };
 enum { PRIVATE, SHARED, FILE_COPY, READ_ONLY, WHOLE, N };
 
-static void on_fault(int sig)
-{
-	siglongjmp(back, sig);
-}
-
-static int faults(volatile char *p)
-{
-	if (sigsetjmp(back, 1))
-		return 1;
-	(void)*p;
-	return 0;
-}
-
 static unsigned guards(const struct area *a)
 {
 	unsigned mask = 0;
 
 	for (int i = 0; i < PAGES; i++)
-		mask |= (unsigned)faults(a->p + i * PAGE) << i;
+		mask |= (unsigned)!!try_read(a->p + i * PAGE) << i;
 	return mask;
 }
 
@@ -159,8 +145,7 @@ int main(int argc, char **argv)
 	char *one;
 
 	prog_init(argc, argv);
-	signal(SIGSEGV, on_fault);
-	signal(SIGBUS, on_fault);
+	faults_caught();
 	up = prog_shared(PAGE);
 	one = map();
 	if (madvise(one, PAGE, GUARD) < 0)
@@ -182,9 +167,9 @@ int main(int argc, char **argv)
 	contents(&areas[SHARED], 'h', 0);
 	contents(&areas[FILE_COPY], 'A', 0);
 	contents(&areas[READ_ONLY], 'R', 0);
-	CHECK(faults(one) && !faults(one + PAGE) && one[PAGE] == 0);
+	CHECK(try_read(one) && !try_read(one + PAGE) && one[PAGE] == 0);
 	/* they go away as they do without a restore */
-	CHECK(madvise(areas[WHOLE].p, 2 * PAGE, NO_GUARD) == 0 && areas[WHOLE].p[PAGE] == 0 && faults(areas[WHOLE].p + 2 * PAGE));
+	CHECK(madvise(areas[WHOLE].p, 2 * PAGE, NO_GUARD) == 0 && areas[WHOLE].p[PAGE] == 0 && try_read(areas[WHOLE].p + 2 * PAGE));
 	CHECK(madvise(areas[SHARED].p, PAGES * PAGE, NO_GUARD) == 0);
 	areas[SHARED].was = 0;
 	/* who may open map_files finds what shared memory has below guards as well */

@@ -4,36 +4,11 @@
  * neighbours that must not run together, holes that stay holes, and pages that were never touched.
  */
 #include "prog.h"
+#include "faults.h"
 
-#include <setjmp.h>
 #include <signal.h>
 
 #define PAGE 4096
-static sigjmp_buf back;
-
-static void on_fault(int sig)
-{
-	siglongjmp(back, sig);
-}
-
-/* 0: can be done, else the signal */
-static int try_read(volatile char *p)
-{
-	int sig = sigsetjmp(back, 1);
-
-	if (sig == 0)
-		(void)*p;
-	return sig;
-}
-
-static int try_write(volatile char *p)
-{
-	int sig = sigsetjmp(back, 1);
-
-	if (sig == 0)
-		*p = *p;
-	return sig;
-}
 
 static char *map(size_t bytes)
 {
@@ -83,8 +58,7 @@ int main(int argc, char **argv)
 	memset(zeroed, 1, 16 * PAGE);
 	memset(zeroed, 0, 16 * PAGE);
 	prog_ready();
-	signal(SIGSEGV, on_fault);
-	signal(SIGBUS, on_fault);
+	faults_caught();
 	for (int i = 0; i < 2048; i++)
 		for (int j = 0; j < PAGE; j++)
 			CHECK(sparse[i * PAGE + j] == (i % 7 == 0 && j == i ? 1 + i % 100 : 0));

@@ -4,27 +4,12 @@
  * shared: writes go to the file and come from it; a shared mapping whose descriptor could only read.
  */
 #include "prog.h"
+#include "faults.h"
 
-#include <setjmp.h>
 #include <signal.h>
 #include <sys/stat.h>
 
 #define PAGE 4096
-static sigjmp_buf back;
-
-static void on_fault(int sig)
-{
-	siglongjmp(back, sig);
-}
-
-static int try_read(volatile char *p)
-{
-	int sig = sigsetjmp(back, 1);
-
-	if (sig == 0)
-		(void)*p;
-	return sig;
-}
 
 static char *map(const char *name, int mode, int prot, int flags, size_t pages, size_t first)
 {
@@ -82,8 +67,7 @@ int main(int argc, char **argv)
 	beyond[0] = 'z';
 	shared[3 * PAGE] = '3';
 	prog_ready();
-	signal(SIGSEGV, on_fault);
-	signal(SIGBUS, on_fault);
+	faults_caught();
 	for (int i = 0; i < 8 * PAGE; i++) {
 		CHECK(changed[i] == (i == 3 * PAGE + 5 ? 'x' : i == 5 * PAGE ? 'y' : 'A' + i / PAGE));
 		CHECK(ro[i] == 'A' + i / PAGE);

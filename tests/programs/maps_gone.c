@@ -4,28 +4,12 @@
  * within the mapping; pages that nobody has changed come from the file.
  */
 #include "prog.h"
+#include "faults.h"
 
-#include <setjmp.h>
 #include <signal.h>
 
 #define PAGE 4096
 #define PAGES 6
-
-static sigjmp_buf back;
-
-static void on_fault(int sig)
-{
-	siglongjmp(back, sig);
-}
-
-static int try_read(volatile char *p)
-{
-	int sig = sigsetjmp(back, 1);
-
-	if (sig == 0)
-		(void)*p;
-	return sig;
-}
 
 static int make(const char *name, char fill, size_t bytes)
 {
@@ -63,7 +47,7 @@ int main(int argc, char **argv)
 	char a[4200], b[4200], *deleted, *replaced, *cut, *beyond;
 
 	prog_init(argc, argv);
-	signal(SIGBUS, on_fault);
+	faults_caught();
 	prog_needs_map_files();
 	deleted = map("deleted", 'd', PAGES * PAGE);
 	replaced = map("replaced", 'r', PAGES * PAGE);

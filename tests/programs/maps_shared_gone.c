@@ -5,29 +5,14 @@
  * written goes to the file that is mapped and to no other.
  */
 #include "prog.h"
+#include "faults.h"
 
-#include <setjmp.h>
 #include <signal.h>
 
 #define PAGE 4096
 #define PAGES 6
 
-static sigjmp_buf back;
 static int *step;
-
-static void on_fault(int sig)
-{
-	siglongjmp(back, sig);
-}
-
-static int try_read(volatile char *p)
-{
-	int sig = sigsetjmp(back, 1);
-
-	if (sig == 0)
-		(void)*p;
-	return sig;
-}
 
 static void at(const char *name, char *path)
 {
@@ -92,7 +77,7 @@ int main(int argc, char **argv)
 	pid_t pid;
 
 	prog_init(argc, argv);
-	signal(SIGBUS, on_fault);
+	faults_caught();
 	prog_needs_map_files();
 	step = prog_shared(PAGE);
 	deleted = map("deleted", 'd', &deleted_ro);
