@@ -169,7 +169,8 @@ int main(int argc, char **argv)
 	contents(&areas[READ_ONLY], 'R', 0);
 	CHECK(try_read(one) && !try_read(one + PAGE) && one[PAGE] == 0);
 	/* they go away as they do without a restore */
-	CHECK(madvise(areas[WHOLE].p, 2 * PAGE, NO_GUARD) == 0 && areas[WHOLE].p[PAGE] == 0 && try_read(areas[WHOLE].p + 2 * PAGE));
+	CHECK(madvise(areas[WHOLE].p, 2 * PAGE, NO_GUARD) == 0 && areas[WHOLE].p[PAGE] == 0 &&
+	      try_read(areas[WHOLE].p + 2 * PAGE));
 	CHECK(madvise(areas[SHARED].p, PAGES * PAGE, NO_GUARD) == 0);
 	areas[SHARED].was = 0;
 	/* who may open map_files finds what shared memory has below guards as well */
