@@ -57,7 +57,7 @@ gone() { ! alive "$1"; }
 # Where ordinary users cannot reach the build and the tests (in a checkout below /root, say): copies that they can.
 TESTS=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
 reachable_build() {
-	setpriv --reuid 1000 --regid 1000 --clear-groups test -x "$BUILD/stasis" && return
+	setpriv --reuid 1000 --regid 1000 --clear-groups test -x "$(realpath "$BUILD")/stasis" && return
 	chmod 755 "$DIR"; mkdir "$DIR/build"
 	cp -a "$BUILD/stasis" "$BUILD/plugins" "$BUILD/programs" "$DIR/build" && mkdir "$DIR/tests" && cp "$TESTS"/*.sh "$DIR/tests" ||
 		fail "cannot copy $BUILD"

@@ -36,7 +36,7 @@
 #include "tree.h"
 #include "warden.h"
 
-static int collect_tasks(struct session *s)
+static int collect_descriptors(struct session *s)
 {
 	int err = 0;
 
@@ -45,19 +45,28 @@ static int collect_tasks(struct session *s)
 	FOR_EACH_TASK(t, s->tree) {
 		if (t->life != TASK_ZOMBIE)
 			err = files_collect_slots(s, t);
+		if (err == 0)
+			err = tree_ask_on(s);
 		if (err < 0)
 			break;
 	}
 	if (err == 0)
 		err = BROADCAST(s, look);
-	/* a tree that runs does not make anything hang */
-	if (err == -EOPNOTSUPP && s->mode == CR_MODE_CHECK)
-		err = 0;
 	s->phase = "collect";
+	/* a tree that runs does not make anything hang */
+	return err == -EOPNOTSUPP && s->mode == CR_MODE_CHECK ? 0 : err;
+}
+
+static int collect_memory(struct session *s)
+{
+	int err = 0;
+
 	FOR_EACH_TASK(t, s->tree) {
 		if (t->life == TASK_ZOMBIE || err < 0)
 			continue;
 		err = files_collect_links(s, t);
+		if (err == 0)
+			err = tree_ask_until(s, t);
 		if (err == 0)
 			err = mem_collect(s, t);
 	}
@@ -65,6 +74,16 @@ static int collect_tasks(struct session *s)
 	if (err == 0)
 		mem_collected(s);
 	return err;
+}
+
+/* Everything about the tasks.  What W has to ask is asked meanwhile. */
+static int collect_tasks(struct session *s)
+{
+	int err = collect_descriptors(s);
+
+	if (err == 0)
+		err = collect_memory(s);
+	return err ? err : tree_ask_end(s);
 }
 
 int check_tree(struct session *s, pid_t pid)
@@ -147,13 +166,12 @@ static int dump_frozen(struct session *s, pid_t pid, int priority)
 
 	log_debug("frozen");
 	err = tree_collect(s, pid);
-	log_debug("phase: state");
 	if (err == 0 && !s->blockers.n)
-		err = tree_collect_state(s);
-	if (err == 0 && !s->blockers.n)
-		err = landlock_collect(s);
+		err = tree_ask_begin(s);
 	if (err == 0)
 		err = collect_tasks(s);
+	if (err == 0 && !s->blockers.n)
+		err = landlock_collect(s);
 	if (err == 0)
 		err = tree_collect_ids(s);
 	if (err == 0)

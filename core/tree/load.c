@@ -386,6 +386,7 @@ void tree_free(struct tree *tree)
 	if (tree) {
 		vec_free(&tree->by_vm);
 		vec_free(&tree->by_fs);
+		tree_ask_free(tree);
 	}
 	if (tree) {
 		free_message(tree->seccomp);

@@ -354,7 +354,7 @@ struct question {
 
 /*
  * Threads that are asked together: W needs one request for them all.  There are two such sets, one for each of W's boards:
- * while W asks one, the answers of the other are taken and its next questions made.
+ * W has always one to go on with, while E takes the answers of the other, makes its next questions, or does something else.
  */
 #define QUESTIONS 64
 #define QUESTION_CALLS 3000
@@ -363,6 +363,15 @@ struct questions {
 	struct thread_look look[QUESTIONS];
 	size_t n, ncalls;
 	unsigned board;
+};
+
+/* The whole tree is being asked. */
+struct asking {
+	struct questions sets[LOOK_BOARDS];
+	unsigned oldest;   /* the set that W answers next, */
+	unsigned under_way; /* of so many */
+	struct task *task; /* of its threads those from `thread` on are asked next; NULL: all have been */
+	size_t thread;
 };
 
 static int memory_question(struct session *s, struct question *q)
@@ -464,26 +473,6 @@ static int take_answers(struct session *s, struct questions *all)
 	return err;
 }
 
-/* The set is complete: the other one is free then. */
-static int next_set(struct session *s, struct questions *sets, struct questions **all)
-{
-	int err = begin_asking(s, *all);
-
-	*all = &sets[!(*all)->board];
-	return err ? err : take_answers(s, *all);
-}
-
-static void questions_free(struct questions *sets)
-{
-	for (size_t i = 0; i < LOOK_BOARDS * QUESTIONS; i++) {
-		struct question *q = &sets[i / QUESTIONS].q[i % QUESTIONS];
-
-		vec_free(&q->calls);
-		vec_free(&q->timers);
-	}
-	free(sets);
-}
-
 /* Whose it is: its parent sees that. */
 static void zombie_ids(struct task *t)
 {
@@ -512,38 +501,111 @@ static void collect_zombie(struct task *t)
 	*vec_push(&t->threads) = th;
 }
 
-static int ask_task(struct session *s, struct task *t, struct questions *sets, struct questions **all)
+/* The next thread that can be asked, NULL: there is none any more. */
+static struct thread *next_thread(struct asking *a)
+{
+	for (; a->task; a->task = a->task->next, a->thread = 0) {
+		if (a->task->life == TASK_ZOMBIE)
+			collect_zombie(a->task);
+		else if (a->thread < a->task->threads.n)
+			return a->task->threads.v[a->thread++];
+	}
+	return NULL;
+}
+
+/* Fills the sets that are free. */
+static int ask_on(struct session *s, struct asking *a)
 {
 	int err = 0;
 
-	for (size_t i = 0; i < t->threads.n && err == 0; i++) {
-		err = put_question(s, *all, t->threads.v[i]);
-		if (err == 0 && ((*all)->n == QUESTIONS || (*all)->ncalls >= QUESTION_CALLS))
-			err = next_set(s, sets, all);
+	while (a->under_way < LOOK_BOARDS && a->task && err == 0) {
+		struct questions *all = &a->sets[(a->oldest + a->under_way) % LOOK_BOARDS];
+		struct thread *th = NULL;
+
+		while (err == 0 && all->n < QUESTIONS && all->ncalls < QUESTION_CALLS && (th = next_thread(a)))
+			err = put_question(s, all, th);
+		if (err == 0 && all->n)
+			err = begin_asking(s, all);
+		a->under_way += err == 0 && all->n;
 	}
 	return err;
 }
 
-int tree_collect_state(struct session *s)
+int tree_ask_begin(struct session *s)
 {
-	struct questions *sets = xcalloc(LOOK_BOARDS, sizeof(*sets)), *all = sets;
+	struct asking *a = xcalloc(1, sizeof(*a));
+
+	s->tree->asking = a;
+	a->task = s->tree->all;
+	for (unsigned i = 0; i < LOOK_BOARDS; i++)
+		a->sets[i].board = i;
+	return ask_on(s, a);
+}
+
+static int take_oldest(struct session *s, struct asking *a)
+{
+	int err = take_answers(s, &a->sets[a->oldest]);
+
+	at_object(s, NULL);
+	a->oldest = (a->oldest + 1) % LOOK_BOARDS;
+	a->under_way--;
+	return err ? err : ask_on(s, a);
+}
+
+int tree_ask_on(struct session *s)
+{
+	struct asking *a = s->tree->asking;
 	int err = 0;
 
-	sets[1].board = 1;
-	FOR_EACH_TASK(t, s->tree) {
-		if (err == 0 && t->life == TASK_ZOMBIE)
-			collect_zombie(t);
-		else if (err == 0)
-			err = ask_task(s, t, sets, &all);
-	}
-	for (size_t i = 0; i < LOOK_BOARDS && err == 0; i++)
-		err = next_set(s, sets, &all);
-	FOR_EACH_TASK(t, s->tree)
-		if (err == 0 && t->life != TASK_ZOMBIE)
-			err = timers_find_owners(s, t);
-	questions_free(sets);
-	at_object(s, NULL);
+	while (a && err == 0 && a->under_way && warden_look_ready(s, a->oldest))
+		err = take_oldest(s, a);
 	return err;
+}
+
+static bool has_answered(const struct task *t)
+{
+	for (size_t i = 0; i < t->threads.n; i++)
+		if (!t->threads.v[i]->core)
+			return false;
+	return true;
+}
+
+int tree_ask_until(struct session *s, struct task *t)
+{
+	struct asking *a = s->tree->asking;
+	int err = 0;
+
+	while (a && err == 0 && a->under_way && !has_answered(t))
+		err = take_oldest(s, a);
+	return err;
+}
+
+int tree_ask_end(struct session *s)
+{
+	struct asking *a = s->tree->asking;
+	int err = 0;
+
+	while (a && err == 0 && a->under_way)
+		err = take_oldest(s, a);
+	FOR_EACH_TASK(t, s->tree)
+		if (a && err == 0 && t->life != TASK_ZOMBIE)
+			err = timers_find_owners(s, t);
+	tree_ask_free(s->tree);
+	return err;
+}
+
+void tree_ask_free(struct tree *tree)
+{
+	struct asking *a = tree->asking;
+
+	for (size_t i = 0; a && i < LOOK_BOARDS * QUESTIONS; i++) {
+		struct question *q = &a->sets[i / QUESTIONS].q[i % QUESTIONS];
+
+		vec_free(&q->calls);
+		vec_free(&q->timers);
+	}
+	free(a);
+	tree->asking = NULL;
 }
 
 void tree_mem_facts(const struct task *t, struct mem_facts *ret)

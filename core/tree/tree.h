@@ -85,6 +85,7 @@ struct tree {
 	uint64_t *seccomp_at;	      /* restore: struct sock_fprog of each in the arena, 0: not there yet */
 	bool has_seccomp;	      /* restore: some thread has a filter or strict mode */
 	kcmp_list by_vm, by_fs; /* dump: who has memory and directories of its own */
+	struct asking *asking;	/* dump: tree_ask_begin() */
 };
 
 static inline pid_t task_pid(const struct task *t) { return t->pid.nr[0]; }
@@ -105,10 +106,19 @@ int tree_collect(struct session *s, pid_t root);
 /* Before the freeze of the tree below root: since when threads wait in calls with a time limit (waits.c). */
 void waits_read(struct session *s, pid_t root);
 void waits_free(struct session *s);
-/* Registers, signals and what only injected calls tell, of every thread. Frozen. Fills the core messages. */
-int tree_collect_state(struct session *s);
 /*
- * Dump, frozen, after tree_collect_state(): refuses the tasks that are found to be in a Landlock domain, or warns (--landlock).
+ * Registers, signals and what only injected calls tell, of every thread: fills the core messages.  Frozen.  W needs most of
+ * the time that this takes, so E can do other things between begin and end, and takes what has been answered every now and
+ * then (tree_ask_on()): calls of ours must not be noticed, so nothing of a task's memory is looked at before all its threads
+ * have answered (tree_ask_until()).  All but begin do nothing when nothing is being asked.  0 or -errno recorded.
+ */
+int tree_ask_begin(struct session *s);
+int tree_ask_on(struct session *s);
+int tree_ask_until(struct session *s, struct task *t);
+int tree_ask_end(struct session *s);
+void tree_ask_free(struct tree *tree);
+/*
+ * Dump, frozen, after tree_ask_end(): refuses the tasks that are found to be in a Landlock domain, or warns (--landlock).
  * 0 or -errno recorded.
  */
 int landlock_collect(struct session *s);

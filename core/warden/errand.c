@@ -29,6 +29,7 @@
 struct own_vdso {
 	const uint8_t *p;
 	size_t len; /* of the mapping, 0: none */
+	size_t free; /* offset of the bytes in its last page that belong to no segment; a list may lie there */
 	size_t code; /* offset of the place for the code, 0: there is none */
 };
 
@@ -52,6 +53,7 @@ static const struct own_vdso *own_vdso(void)
 		if (ph[i].p_type == PT_LOAD)
 			end = MAX_OF(end, ph[i].p_vaddr + ph[i].p_memsz);
 	v.len = PAGE_UP(MAX_OF(end, e->e_shoff + (size_t)e->e_shnum * e->e_shentsize));
+	v.free = MAX_OF((end + 7) & ~7ul, v.len - PAGE_BYTES);
 	if (v.len - end >= code_bytes() + 8)
 		v.code = (v.len - code_bytes()) & ~7ul;
 	return &v;
@@ -90,7 +92,7 @@ static bool is_vdso(struct server *sv, pid_t tgid, uint64_t at, uint8_t *there)
 	const struct own_vdso *own = own_vdso();
 
 	return at && !(at & (PAGE_BYTES - 1)) && move_memory(sv, tgid, false, at, there, own->len) == 0 &&
-	       memcmp(there, own->p, own->code) == 0;
+	       memcmp(there, own->p, own->free) == 0;
 }
 
 /* Finds the place in the process. 0, -EOPNOTSUPP: there is none. */
@@ -118,7 +120,7 @@ static int find_place(struct server *sv, pid_t tgid)
 	}
 	if (sp->no_errand)
 		return -EOPNOTSUPP;
-	if (memcmp(there + own->code, own->p + own->code, own->len - own->code)) {
+	if (memcmp(there + own->free, own->p + own->free, own->len - own->free)) {
 		err = nobody_inside(sv, tgid, at + own->code, at + own->len);
 		if (err)
 			return err;
@@ -137,7 +139,8 @@ void errand_forget(struct server *sv)
 		return;
 	/* again after a failure: it must not stay */
 	for (int i = 0; i < 3 && sp->changed; i++)
-		sp->changed = move_memory(sv, sp->tgid, true, sp->code, (void *)(own->p + own->code), own->len - own->code);
+		sp->changed = move_memory(sv, sp->tgid, true, sp->code - own->code + own->free, (void *)(own->p + own->free),
+					  own->len - own->free);
 }
 
 /* ---- beginning ---- */
@@ -183,17 +186,9 @@ static void fill_cpus(struct errand_data *d, const struct window *w)
 		memset(d->cpus, 0xff, sizeof(d->cpus));
 }
 
-static int place_code(struct server *sv, struct window *w)
+static int fill_data(struct window *w, struct errand_data *d)
 {
-	struct {
-		uint8_t code[2048];
-		struct errand_data d;
-	} x = { 0 };
-	struct errand_data *d = &x.d;
-	uint8_t both[2048 + sizeof(*d)];
-
 	w->signo = choose_signal(w);
-	w->code = sv->space.code;
 	d->room = ROOM_BYTES;
 	d->signo = w->signo;
 	d->blocked = mask_during(w);
@@ -205,12 +200,26 @@ static int place_code(struct server *sv, struct window *w)
 	fill_cpus(d, w);
 	if (!d->cpus_len)
 		w->has_cpus = false; /* then it stays where it is */
-	if (!arch_errand_back(d, &w->saved, w->caught & ~w->sigmask))
-		return -EOPNOTSUPP;
-	memcpy(both, arch_errand_code, arch_errand_size);
-	memcpy(both + arch_errand_size, d, sizeof(*d));
+	return arch_errand_back(d, &w->saved, w->caught & ~w->sigmask) ? 0 : -EOPNOTSUPP;
+}
+
+/* The code, its data, and before them a list of near_bytes bytes. */
+static int place_code(struct server *sv, struct window *w, const void *list, size_t near_bytes)
+{
+	uint8_t all[PAGE_BYTES];
+	struct errand_data d = { 0 };
+	uint8_t *code = all + near_bytes;
+	int err = fill_data(w, &d);
+
+	if (err)
+		return err;
+	w->code = sv->space.code;
+	if (near_bytes)
+		memcpy(all, list, near_bytes);
+	memcpy(code, arch_errand_code, arch_errand_size);
+	memcpy(code + arch_errand_size, &d, sizeof(d));
 	sv->space.changed = true;
-	return move_memory(sv, w->t->tgid, true, w->code, both, code_bytes()) ? -EOPNOTSUPP : 0;
+	return move_memory(sv, w->t->tgid, true, w->code - near_bytes, all, near_bytes + code_bytes()) ? -EOPNOTSUPP : 0;
 }
 
 static int set_out(struct window *w, uint32_t entry, uint64_t room, uint64_t list)
@@ -226,16 +235,15 @@ static int set_out(struct window *w, uint32_t entry, uint64_t room, uint64_t lis
 /* The signal at which the thread has stopped: its own? Else it is kept, to be sent again. */
 static int is_own(struct window *w)
 {
-	struct user_regs_struct gp;
 	siginfo_t si;
-	int err = get_gp_sure(w->t->tid, &gp);
+	int err = get_gp_sure(w->t->tid, &w->stopped);
 
 	if (!err)
 		err = pt_sure(PTRACE_GETSIGINFO, w->t->tid, 0, (uintptr_t)&si);
 	if (err)
 		return err;
 	/* SI_USER: the kernel had no room to remember more */
-	if (arch_ip(&gp) == w->code + arch_errand_stopped && (si.si_code == SI_TKILL || (si.si_code == SI_USER && !si.si_pid)))
+	if (arch_ip(&w->stopped) == w->code + arch_errand_stopped && (si.si_code == SI_TKILL || (si.si_code == SI_USER && !si.si_pid)))
 		return 1;
 	if (!w->foreign)
 		w->info = si;
@@ -250,6 +258,7 @@ static int phase(struct window *w)
 	struct tracee *t = w->t;
 	int sig = 0;
 
+	w->at_own_stop = false;
 	for (int i = 0; i < STOPS_MAX; i++) {
 		int status, err = pt(PTRACE_CONT, t->tid, 0, sig);
 
@@ -267,6 +276,7 @@ static int phase(struct window *w)
 		case STOP_SIGNAL:
 			if (sig == w->signo) {
 				err = is_own(w);
+				w->at_own_stop = err == 1;
 				if (err)
 					return err == 1 ? 0 : err;
 				sig = 0;
@@ -287,23 +297,23 @@ static int phase(struct window *w)
 	return -EIO;
 }
 
-static int begin(struct server *sv, struct window *w, uint64_t *ret_room)
+/* near_bytes: of the list that lies before the code, or 0. */
+static int begin(struct server *sv, struct window *w, size_t near_bytes, uint64_t *ret_room)
 {
 	uint64_t mask = mask_during(w);
-	struct user_regs_struct gp;
 	int err;
 
 	w->lent = true;
-	err = set_out(w, 0, 0, 0);
+	err = set_out(w, 0, 0, near_bytes ? w->code - near_bytes : 0);
 	if (!err)
 		err = pt(PTRACE_SETSIGMASK, w->t->tid, sizeof(mask), (uintptr_t)&mask);
 	if (err)
 		return err;
 	window_narrow(sv, w);
 	err = phase(w);
-	if (!err)
-		err = get_gp_sure(w->t->tid, &gp);
-	*ret_room = err ? 0 : arch_errand_room(&gp);
+	/* after a failure as well: what is mapped must not stay */
+	if (!err || (err != -ESRCH && get_gp_sure(w->t->tid, &w->stopped) == 0))
+		*ret_room = arch_errand_room(&w->stopped);
 	return err || *ret_room ? err : -EOPNOTSUPP;
 }
 
@@ -403,6 +413,79 @@ static int one_list(struct server *sv, struct window *w, uint64_t room, struct i
 	return err ? err : take_answers(sv, w, room, calls, n);
 }
 
+/* ---- a short list, made at the entry ---- */
+
+static bool is_near(const struct inject_call *calls, size_t n)
+{
+	const struct own_vdso *own = own_vdso();
+
+	for (size_t i = 0; i < n; i++)
+		if (calls[i].in_len)
+			return false;
+	return (n + 1) * sizeof(struct errand_call) <= own->code - own->free && list_length(calls, n) == n;
+}
+
+/* Where what the calls write begins in the room, behind their results. */
+static size_t near_scratch(size_t n)
+{
+	return (n * 8 + 63) & ~63ul;
+}
+
+static int place_near(struct server *sv, struct window *w, const struct inject_call *calls, size_t n)
+{
+	uint64_t area[PAGE_BYTES / 8];
+	struct errand_call *list = (struct errand_call *)area;
+
+	for (size_t i = 0; i < n; i++) {
+		list[i].nr = (uint32_t)calls[i].nr | (uint64_t)calls[i].ptrmask << 32;
+		for (int a = 0; a < 6; a++)
+			list[i].a[a] = calls[i].args[a] + (calls[i].ptrmask >> a & 1 ? near_scratch(n) : 0);
+	}
+	list[n] = (struct errand_call){ .nr = -1 };
+	return place_code(sv, w, list, (n + 1) * sizeof(*list));
+}
+
+static int take_near_answers(struct server *sv, struct window *w, uint64_t room, struct inject_call *calls, size_t n)
+{
+	uint8_t area[ROOM_BYTES];
+	size_t at = near_scratch(n), end = n * 8;
+	int err;
+
+	for (size_t i = 0; i < n; i++)
+		if (calls[i].out_len)
+			end = MAX_OF(end, at + calls[i].out_off + calls[i].out_len);
+	err = move_memory(sv, w->t->tgid, false, room, area, end);
+	for (size_t i = 0; i < n && !err; i++) {
+		memcpy(&calls[i].ret, area + i * 8, sizeof(calls[i].ret));
+		memcpy(calls[i].out, area + at + calls[i].out_off, calls[i].out_len);
+	}
+	return err;
+}
+
+/* ---- all calls ---- */
+
+static int call_in_lists(struct server *sv, struct window *w, struct inject_call *calls, size_t n, uint64_t *ret_room)
+{
+	int err = place_code(sv, w, NULL, 0);
+
+	if (!err)
+		err = begin(sv, w, 0, ret_room);
+	for (size_t i = 0, some; i < n && !err; i += some) {
+		some = list_length(calls + i, n - i);
+		err = one_list(sv, w, *ret_room, calls + i, some);
+	}
+	return err;
+}
+
+static int call_near(struct server *sv, struct window *w, struct inject_call *calls, size_t n, uint64_t *ret_room)
+{
+	int err = place_near(sv, w, calls, n);
+
+	if (!err)
+		err = begin(sv, w, (n + 1) * sizeof(struct errand_call), ret_room);
+	return err ? err : take_near_answers(sv, w, *ret_room, calls, n);
+}
+
 int errand_calls(struct server *sv, struct window *w, struct inject_call *calls, size_t n)
 {
 	uint64_t room = 0;
@@ -412,14 +495,7 @@ int errand_calls(struct server *sv, struct window *w, struct inject_call *calls,
 		if (calls[i].nr < 0)
 			err = -EOPNOTSUPP; /* the end of a list looks like that */
 	if (!err)
-		err = place_code(sv, w);
-	if (err)
-		return err;
-	err = begin(sv, w, &room);
-	for (size_t i = 0, some; i < n && !err; i += some) {
-		some = list_length(calls + i, n - i);
-		err = one_list(sv, w, room, calls + i, some);
-	}
+		err = (is_near(calls, n) ? call_near : call_in_lists)(sv, w, calls, n, &room);
 	if (room)
 		finish(w, room);
 	return err;
@@ -431,7 +507,6 @@ int errand_calls(struct server *sv, struct window *w, struct inject_call *calls,
 static int fork_itself(struct window *w, uint64_t room)
 {
 	pid_t tid = w->t->tid;
-	struct user_regs_struct gp;
 	int err;
 
 	/* an unprivileged W has not suspended filters: there are none */
@@ -441,11 +516,9 @@ static int fork_itself(struct window *w, uint64_t room)
 	err = set_out(w, arch_errand_copy, room, 0);
 	if (!err)
 		err = phase(w);
-	if (!err)
-		err = get_gp_sure(tid, &gp);
 	if (err)
 		return err;
-	w->inner = arch_errand_child(&gp);
+	w->inner = arch_errand_child(&w->stopped);
 	if (w->inner > 0)
 		return w->born ? 0 : -ECHILD;
 	err = w->inner;
@@ -461,10 +534,10 @@ int errand_fork(struct server *sv, struct window *w)
 	w->born = 0;
 	w->inner = 0;
 	if (!err)
-		err = place_code(sv, w);
+		err = place_code(sv, w, NULL, 0);
 	if (err)
 		return err;
-	err = begin(sv, w, &room);
+	err = begin(sv, w, 0, &room);
 	if (!err)
 		err = fork_itself(w, room);
 	if (room)

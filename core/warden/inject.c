@@ -6,9 +6,8 @@
  * Then the thread is sent through a syscall instruction that it has anyway (in its vDSO),
  * from one system call stop to the next.  No code is written.  In both cases nothing is single
  * stepped (a trap would reset an ignored SIGTRAP), and all signals are blocked
- * meanwhile.  In the end an interrupt catches it on its way back to user mode, in
- * the same kind of stop it came from; there it gets its registers back, with the
- * result of the call that the freeze had interrupted, so that the kernel restarts
+ * meanwhile.  In the end it is held on its way back to user mode, by an interrupt or by its own last stop; there it gets
+ * its registers back, with the result of the call that the freeze had interrupted, so that the kernel restarts
  * that one with its restart block intact.
  *
  * What is needed to put everything back lies in W, which finishes the batch also
@@ -161,26 +160,32 @@ static void widen(struct window *w)
 
 int window_take(struct server *sv, struct tracee *t, struct window *w)
 {
+	const struct thread_state *seen = w->seen;
 	int err;
 
 	w->t = t;
 	w->scratch = 0;
 	w->inner = 0;
-	w->narrowed = w->lent = w->foreign = false;
+	w->narrowed = w->lent = w->foreign = w->at_own_stop = false;
 	err = arch_get_gp(t->tid, &w->saved);
-	if (!err)
+	if (!err && seen) {
+		w->sigmask = seen->sigmask;
+		w->dispatch = seen->dispatch;
+	} else if (!err) {
 		err = pt(PTRACE_GETSIGMASK, t->tid, sizeof(w->sigmask), (uintptr_t)&w->sigmask);
+		if (!err)
+			err = dispatch_get(t->tid, &w->dispatch);
+	}
 	if (!err)
 		err = suspend_seccomp(sv, t);
 	if (err)
 		return err;
-	err = dispatch_get(t->tid, &w->dispatch);
-	if (!err && w->dispatch.mode)
+	if (w->dispatch.mode)
 		err = dispatch_set(t->tid, &(struct syscall_dispatch){ 0 });
 	if (err)
 		return err;
 	/* the call would make the kernel forget that the sequence was interrupted */
-	rseq_abort(sv, t->tgid, t->tid, &w->saved);
+	rseq_abort(sv, t->tgid, seen ? seen->rseq_ptr : rseq_area(t->tid), &w->saved);
 	w->has_cpus = sched_getaffinity(t->tid, sizeof(w->cpus), &w->cpus) == 0;
 	stay(sv, w);
 	return 0;
@@ -218,13 +223,22 @@ static int hold_again(struct server *sv, struct window *w)
 	return tracee_hold_soon(sv, w->t, now_us() + CALL_TIMEOUT_US);
 }
 
+/*
+ * The stop for its own signal is as good as that for an interrupt: both lie on the thread's way back to user mode, before it
+ * looks whether the call is to be restarted.  Should W die, the thread gets that signal, which must then mean nothing.
+ */
+static bool is_held(const struct window *w)
+{
+	return w->at_own_stop && !w->foreign && !w->t->stop_signo && !((w->caught | w->sigmask) >> (w->signo - 1) & 1);
+}
+
 int window_close(struct server *sv, struct window *w)
 {
 	pid_t tid = w->t->tid;
 	int err = 0, err2;
 
 	widen(w);
-	if (w->lent)
+	if (w->lent && !is_held(w))
 		err = hold_again(sv, w);
 	/* the registers last: until then the way back of an errand leads here too */
 	err2 = pt_sure(PTRACE_SETSIGMASK, tid, sizeof(w->sigmask), (uintptr_t)&w->sigmask);
@@ -353,8 +367,8 @@ static int by_steps(struct server *sv, struct window *w, struct inject_call *cal
 	return err ? err : err2;
 }
 
-/* Between waits_begin() and waits_end(); t->caught is known. 0 or -errno, recorded. */
-static int inject(struct server *sv, struct tracee *t, struct inject_call *calls, size_t n)
+/* Between waits_begin() and waits_end(); t->caught is known; seen: or NULL. 0 or -errno, recorded. */
+static int inject(struct server *sv, struct tracee *t, const struct thread_state *seen, struct inject_call *calls, size_t n)
 {
 	int err, err2, scratch = check_calls(calls, n);
 	struct window w;
@@ -362,6 +376,7 @@ static int inject(struct server *sv, struct tracee *t, struct inject_call *calls
 	if (scratch < 0)
 		return wd_fail(sv, scratch, "an injected call for tid %d has arguments outside the scratch area", t->tid);
 	w.caught = t->caught;
+	w.seen = seen;
 	err = window_take(sv, t, &w);
 	if (err)
 		return window_report(sv, t, err);
@@ -398,7 +413,7 @@ int wd_inject(struct server *sv, pid_t tgid, pid_t tid, struct inject_call *call
 	if (err)
 		return window_report(sv, t, err);
 	waits_begin(WAITS_SECOND);
-	err = inject(sv, t, calls, n);
+	err = inject(sv, t, NULL, calls, n);
 	waits_end();
 	errand_forget(sv);
 	return err;
@@ -418,7 +433,7 @@ static int look(struct server *sv, struct wd_look *l, uint8_t *board, size_t *at
 	t->caught = l->caught;
 	t->told = true;
 	if (!err && l->ncalls)
-		err = inject(sv, t, (struct inject_call *)(board + l->calls), l->ncalls);
+		err = inject(sv, t, st, (struct inject_call *)(board + l->calls), l->ncalls);
 	l->state = *at;
 	*at += (offsetof(struct thread_state, sig) + (st->nsig_private + st->nsig_shared) * sizeof(st->sig[0]) + 63) & ~63ul;
 	return err;

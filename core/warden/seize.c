@@ -28,22 +28,29 @@ static struct {
 	struct server *sv;
 	sigjmp_buf out;
 	uint64_t deadline;
+	uint64_t reaped; /* when the handler last ended, in us */
+	pid_t pid;	 /* the process that is being seized */
 	volatile sig_atomic_t armed; /* a call is under way that `out` leaves */
 } wait_for;
 
-/* Stops are left for others; a wait for any tracee would take them, whatever it asks for. */
-static void reap_dead(struct server *sv)
+/* An exec waits for threads of its own process.  Stops are left for others; a wait for any tracee would take them. */
+static void reap_dead(struct server *sv, pid_t pid)
 {
 	FOR_EACH_TRACEE(t, sv) {
 		siginfo_t si = { 0 };
 
+		if (t->tgid != pid)
+			continue;
 		if (waitid(P_PID, t->tid, &si, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0 && si.si_pid &&
 		    si.si_code != CLD_TRAPPED && si.si_code != CLD_STOPPED)
 			waitid(P_PID, t->tid, &si, WEXITED | WNOHANG | __WALL);
 	}
 }
 
-/* Only while the call lasts: then nobody else works on the table. */
+/*
+ * Only while the call lasts: then nobody else works on the table.  The kernel begins the call anew after every signal, so
+ * however long the look at thousands of threads takes, the call gets as much time in between.
+ */
 static void on_timer(int sig)
 {
 	int saved = errno;
@@ -51,7 +58,10 @@ static void on_timer(int sig)
 	(void)sig;
 	if (!wait_for.armed)
 		return;
-	reap_dead(wait_for.sv);
+	if (now_us() - wait_for.reaped >= REAP_EVERY_US) {
+		reap_dead(wait_for.sv, wait_for.pid);
+		wait_for.reaped = now_us();
+	}
 	errno = saved;
 	if (now_us() >= wait_for.deadline)
 		siglongjmp(wait_for.out, 1);
@@ -66,7 +76,7 @@ void seizes_begin(struct server *sv, uint64_t deadline)
 }
 
 /* PTRACE_SEIZE; -ETIMEDOUT when the deadline has passed in it. */
-static int attach(pid_t tid)
+static int attach(pid_t pid, pid_t tid)
 {
 	int err = FAULT("ptrace SEIZE %#x of %d", PTRACE_SEIZE, tid);
 
@@ -76,6 +86,7 @@ static int attach(pid_t tid)
 		wait_for.armed = 0;
 		return -ETIMEDOUT;
 	}
+	wait_for.pid = pid;
 	wait_for.armed = 1;
 	err = ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD) < 0 ? -errno : 0;
 	wait_for.armed = 0;
@@ -151,12 +162,12 @@ out:
 static int attach_surely(pid_t pid, pid_t tid)
 {
 	struct proc_stat st = { 0 };
-	int err = attach(tid);
+	int err = attach(pid, tid);
 
 	for (int i = 0; i < EPERM_TRIES && err == -EPERM; i++) {
 		if (proc_read_stat(pid, tid, &st) < 0 || st.state == 'Z' || st.state == 'X')
 			return -ESRCH;
-		err = attach(tid);
+		err = attach(pid, tid);
 	}
 	return err;
 }

@@ -136,6 +136,7 @@ struct space {
 /* A thread on loan (inject.c). */
 struct window {
 	struct tracee *t;
+	const struct thread_state *seen; /* what has just been read of the thread, or NULL */
 	struct user_regs_struct saved;
 	uint64_t sigmask;
 	struct syscall_dispatch dispatch; /* off meanwhile: it would turn our calls into SIGSYS */
@@ -150,7 +151,9 @@ struct window {
 	int64_t inner;	    /* and that which its parent sees, 0: there is none */
 	uint64_t caught; /* signals with handlers */
 	uint64_t code;	 /* address of the code */
-	int signo;	 /* with which it stops */
+	int signo;	 /* with which it stops; */
+	bool at_own_stop; /* it has, and is there, */
+	struct user_regs_struct stopped; /* with these registers */
 	bool foreign;	 /* somebody else has sent that signal meanwhile: */
 	siginfo_t info;
 	uint8_t memory[WARDEN_SCRATCH]; /* what lay there */
@@ -287,8 +290,10 @@ int inject_one(struct server *sv, struct tracee *t, uint64_t syscall_ip, long nr
 int dispatch_get(pid_t tid, struct syscall_dispatch *ret);
 extern bool dispatch_untold; /* by dispatch_get(): this kernel has it but does not show it (5.11 to 6.3) */
 int dispatch_set(pid_t tid, const struct syscall_dispatch *d);
-/* When gp->ip is in a restartable sequence: moves it to the abort address, as the kernel would. */
-void rseq_abort(struct server *sv, pid_t tgid, pid_t tid, struct user_regs_struct *gp);
+/* Address of a stopped thread's struct rseq, 0: none. */
+uint64_t rseq_area(pid_t tid);
+/* When gp->ip is in a restartable sequence (area: see above): moves it to the abort address, as the kernel would. */
+void rseq_abort(struct server *sv, pid_t tgid, uint64_t area, struct user_regs_struct *gp);
 
 /* path: directory of a v1 freezer or v2 cgroup. Freezes it, or finds it frozen; the undo record comes first. */
 int freezer_freeze(struct server *sv, const char *path, uint64_t deadline);

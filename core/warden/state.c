@@ -32,15 +32,19 @@ static int rseq_config(pid_t tid, struct __ptrace_rseq_configuration *ret)
 	return pt(PTRACE_GET_RSEQ_CONFIGURATION, tid, sizeof(*ret), (uintptr_t)ret);
 }
 
-void rseq_abort(struct server *sv, pid_t tgid, pid_t tid, struct user_regs_struct *gp)
+uint64_t rseq_area(pid_t tid)
 {
 	struct __ptrace_rseq_configuration conf;
+
+	return rseq_config(tid, &conf) == 0 ? conf.rseq_abi_pointer : 0;
+}
+
+void rseq_abort(struct server *sv, pid_t tgid, uint64_t area, struct user_regs_struct *gp)
+{
 	struct rseq_section cs;
 	uint64_t cs_addr;
 
-	if (rseq_config(tid, &conf) || !conf.rseq_abi_pointer)
-		return;
-	if (move_memory(sv, tgid, false, conf.rseq_abi_pointer + RSEQ_CS_FIELD, &cs_addr, sizeof(cs_addr)) || !cs_addr)
+	if (!area || move_memory(sv, tgid, false, area + RSEQ_CS_FIELD, &cs_addr, sizeof(cs_addr)) || !cs_addr)
 		return;
 	if (move_memory(sv, tgid, false, cs_addr, &cs, sizeof(cs)))
 		return;
@@ -76,10 +80,13 @@ static int peek_signals(struct server *sv, pid_t tid, uint32_t flags, struct thr
 /* Shapes that a frozen thread shows only to its tracer, and that images cannot carry. */
 static int check_shape(struct server *sv, pid_t tid)
 {
+	static bool unknown; /* this kernel or CPU has none */
 	uint64_t ssp;
 	struct iovec iov = { &ssp, sizeof(ssp) };
+	int err = unknown ? -EINVAL : pt(PTRACE_GETREGSET, tid, NT_X86_SHSTK_NOTE, (uintptr_t)&iov);
 
-	if (pt(PTRACE_GETREGSET, tid, NT_X86_SHSTK_NOTE, (uintptr_t)&iov) == 0)
+	unknown = err == -EINVAL;
+	if (!err)
 		return wd_fail(sv, -EOPNOTSUPP, "tid %d uses a shadow stack; start it with "
 			       "GLIBC_TUNABLES=glibc.cpu.x86_shstk=off", tid);
 	return 0;
@@ -171,16 +178,16 @@ static int read_state(struct server *sv, struct tracee *t, struct thread_state *
 		return wd_fail(sv, err, "tid %d runs 32-bit code", t->tid);
 	if (err)
 		return err;
-	rseq_abort(sv, t->tgid, t->tid, &ret->regs.gp);
-	name_restarted_call(sv, t->tgid, &ret->regs.gp);
-	err = pt(PTRACE_GETSIGMASK, t->tid, sizeof(ret->sigmask), (uintptr_t)&ret->sigmask);
-	if (err)
-		return err;
 	if (rseq_config(t->tid, &conf) == 0 && conf.rseq_abi_pointer) {
 		ret->rseq_ptr = conf.rseq_abi_pointer;
 		ret->rseq_len = conf.rseq_abi_size;
 		ret->rseq_sig = conf.signature;
 	}
+	rseq_abort(sv, t->tgid, ret->rseq_ptr, &ret->regs.gp);
+	name_restarted_call(sv, t->tgid, &ret->regs.gp);
+	err = pt(PTRACE_GETSIGMASK, t->tid, sizeof(ret->sigmask), (uintptr_t)&ret->sigmask);
+	if (err)
+		return err;
 	err = dispatch_get(t->tid, &ret->dispatch);
 	if (err)
 		return err;

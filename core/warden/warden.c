@@ -5,6 +5,7 @@
 #include "warden.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -28,10 +29,12 @@ struct warden {
 	struct board {
 		enum { LOOK_NONE, LOOK_SENT, LOOK_ANSWERED } state;
 		uint32_t n;	/* looks on it */
+		uint32_t order; /* W answers in the order in which it was asked */
 		size_t touched; /* bytes whose pages are there */
 		int err;	/* of the answer */
 		struct wd_reply reply;
 	} board[LOOK_BOARDS];
+	uint32_t looks; /* sent so far */
 };
 
 /* W is gone, or going: forget it. */
@@ -72,14 +75,25 @@ static int receive_reply(struct warden *w, struct wd_reply *rp)
 	return n == sizeof(*rp) ? 0 : -ECHILD;
 }
 
-/* The answer to a look that is under way comes before that of any other request. */
-static void await_looks(struct warden *w)
+/* The one whose answer comes next; NULL: none is under way. */
+static struct board *next_answered(struct warden *w)
 {
-	for (struct board *b = w->board; b < w->board + LOOK_BOARDS; b++) {
-		if (b->state != LOOK_SENT)
-			continue;
-		b->err = receive_reply(w, &b->reply);
-		b->state = LOOK_ANSWERED;
+	struct board *first = NULL;
+
+	for (struct board *b = w->board; b < w->board + LOOK_BOARDS; b++)
+		if (b->state == LOOK_SENT && (!first || b->order < first->order))
+			first = b;
+	return first;
+}
+
+/* Until b (NULL: each) has its answer. */
+static void await_looks(struct warden *w, const struct board *b)
+{
+	struct board *next;
+
+	while ((!b || b->state == LOOK_SENT) && (next = next_answered(w))) {
+		next->err = receive_reply(w, &next->reply);
+		next->state = LOOK_ANSWERED;
 	}
 }
 
@@ -93,7 +107,9 @@ static int send_request(struct warden *w, const struct wd_request *rq, int fd)
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
-	await_looks(w);
+	/* its answer comes behind those of the looks that are under way */
+	if (rq->op != WD_LOOK)
+		await_looks(w, NULL);
 	if (fd >= 0) {
 		msg.msg_control = &control;
 		msg.msg_controllen = sizeof(control);
@@ -336,7 +352,19 @@ int warden_look_begin(struct session *s, unsigned board, const struct thread_loo
 		return err;
 	s->warden->board[board].state = LOOK_SENT;
 	s->warden->board[board].n = rq.n;
+	s->warden->board[board].order = s->warden->looks++;
 	return 0;
+}
+
+bool warden_look_ready(const struct session *s, unsigned board)
+{
+	struct warden *w = s->warden;
+	struct pollfd p = { .events = POLLIN };
+
+	if (!w || w->board[board].state != LOOK_SENT || next_answered(w) != &w->board[board])
+		return true; /* or will be soon, or never */
+	p.fd = w->sock;
+	return poll(&p, 1, 0) != 0;
 }
 
 int warden_look_end(struct session *s, unsigned board, struct thread_look *looks, size_t *ret_done)
@@ -350,7 +378,7 @@ int warden_look_end(struct session *s, unsigned board, struct thread_look *looks
 	*ret_done = 0;
 	if (!b || b->state == LOOK_NONE)
 		return fail(s, ECHILD, "there is no warden any more (looking at threads)");
-	await_looks(s->warden);
+	await_looks(s->warden, b);
 	b->state = LOOK_NONE;
 	err = b->err ? died(s) : outcome(s, &b->reply, "looking at threads");
 	if (err)

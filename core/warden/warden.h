@@ -108,13 +108,16 @@ struct thread_look {
 /*
  * warden_thread_state() and warden_inject() of many threads in one request; those of one process best follow each other.
  * It is begun and ended, so that E can do something else meanwhile; there are two boards for it, each with one request at a
- * time.  Between the two, E may ask for everything else, which waits until W is done.
+ * time, which W takes up in the order in which they were begun.  Between the two, E may ask for everything else, which waits
+ * until W is done.
  * *ret_done: how many of them have been looked at, at least one: as many as there is room for. state and answers stay where
  * they are until the next look of this board.
  */
 #define LOOK_BOARDS 2
 int warden_look_begin(struct session *s, unsigned board, const struct thread_look *looks, size_t n);
 int warden_look_end(struct session *s, unsigned board, struct thread_look *looks, size_t *ret_done);
+/* Would warden_look_end() return at once? */
+bool warden_look_ready(const struct session *s, unsigned board);
 /* Both at once, with the first board. */
 int warden_look(struct session *s, struct thread_look *looks, size_t n, size_t *ret_done);
 /*

@@ -25,7 +25,11 @@
 #include <stdint.h>
 #include <sys/user.h>
 
-/* One call of the list; a number below 0 ends it. The result takes the place of the number. */
+/*
+ * One call of the list; a number below 0 ends it.  The result takes the place of the number.  In a list for the entry the
+ * upper half of nr says which arguments are offsets in the room (bit 0: a[0]); the results lie at the beginning of the room,
+ * 8 bytes each.
+ */
 struct errand_call {
 	int64_t nr;
 	uint64_t a[6];

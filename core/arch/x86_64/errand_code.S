@@ -2,7 +2,7 @@
 /*
  * errand_code.S: see errand.h.
  *
- * r12: address of the room, 0: none.  r13: the copy that has been made, as its parent numbers it; not above 0: none.
+ * rbx: the list.  r12: address of the room, 0: none.  r13: the copy that has been made, as its parent numbers it; not above 0: none.
  * rsp stays where the thread had it, so that a handler can run at any time, but for
  * two instructions of the way back, while all signals are blocked.
  */
@@ -50,9 +50,37 @@ arch_errand_code:
 	syscall
 	mov	%rax, %r12
 	cmp	$-4096, %rax
-	jbe	stop
-	xor	%r12d, %r12d
+	ja	1f
+	test	%rbx, %rbx
+	jnz	near
 	jmp	stop
+1:	xor	%r12d, %r12d
+	jmp	stop
+
+near:	mov	%r12, %r14		/* where the results go */
+1:	mov	(%rbx), %rax
+	test	%rax, %rax
+	js	stop
+	mov	%rax, %r15
+	shr	$32, %r15
+	mov	%eax, %eax
+	mov	8(%rbx), %rdi
+	mov	16(%rbx), %rsi
+	mov	24(%rbx), %rdx
+	mov	32(%rbx), %r10
+	mov	40(%rbx), %r8
+	mov	48(%rbx), %r9
+	.irp	arg, rdi, rsi, rdx, r10, r8, r9
+	shr	%r15d			/* it points into the room? */
+	jnc	2f
+	add	%r12, %\arg
+2:
+	.endr
+	syscall
+	mov	%rax, (%r14)
+	add	$8, %r14
+	add	$56, %rbx
+	jmp	1b
 
 run:	mov	(%rbx), %rax
 	test	%rax, %rax
