@@ -27,7 +27,6 @@ struct differ {
 	const struct mem *own, *from;
 	uint32_t old_exe; /* file whose mappings must go so that the exe link can change; 0: none */
 	struct mem_diff *d;
-	uint8_t *room; /* two blocks for each of COMPARERS */
 };
 
 /* ---- which mappings ---- */
@@ -170,9 +169,18 @@ static void add_fill(struct differ *df, struct piece *pc, uint64_t start, uint64
 	}
 }
 
+/* Bytes of a pages file that are kept, for the next comparison mostly wants those behind. */
+struct window {
+	int fd;
+	uint64_t off;
+	size_t len; /* 0: nothing is there */
+	uint8_t *data; /* BLOCK_BYTES */
+};
+
 /* A range that has pages in both images, compared by several threads. */
 struct comparison {
-	const struct mem *own, *from;
+	int fd[2]; /* pages files: the task's, and that of whom it is born from, */
+	uint64_t off[2]; /* and where in them */
 	uint64_t start, bytes;
 	uint64_t next;	  /* first byte that nobody has taken */
 	uint8_t *differs; /* one for each page */
@@ -184,18 +192,63 @@ struct comparer {
 	struct comparison *c;
 	pthread_t thread;
 	bool started;
-	uint8_t *mine, *theirs; /* BLOCK_BYTES each */
+	struct window window[2];
 };
+
+struct comparers {
+	struct comparer of[COMPARERS];
+};
+
+void comparers_free(struct comparers *all)
+{
+	for (size_t i = 0; all && i < COMPARERS; i++) {
+		free(all->of[i].window[0].data);
+		free(all->of[i].window[1].data);
+	}
+	free(all);
+}
+
+static struct comparers *comparers(struct session *s)
+{
+	struct comparers **all = mem_comparers(s);
+
+	if (!*all)
+		*all = xcalloc(1, sizeof(**all));
+	return *all;
+}
+
+/* len bytes at off, at most BLOCK_BYTES. 0 or -errno. */
+static int look(struct window *w, int fd, uint64_t off, size_t len, const uint8_t **ret)
+{
+	ssize_t n;
+
+	if (w->fd != fd || off < w->off || off + len > w->off + w->len) {
+		if (!w->data)
+			w->data = xrealloc(NULL, BLOCK_BYTES);
+		w->len = 0;
+		do
+			n = pread(fd, w->data, BLOCK_BYTES, (off_t)off);
+		while (n < 0 && errno == EINTR);
+		if (n < (ssize_t)len)
+			return n < 0 ? -errno : -ENODATA;
+		w->fd = fd;
+		w->off = off;
+		w->len = (size_t)n;
+	}
+	*ret = w->data + (off - w->off);
+	return 0;
+}
 
 static int compare_block(struct comparer *w, uint64_t at, size_t len)
 {
 	struct comparison *c = w->c;
-	int r = mem_read_stored(c->own, c->start + at, w->mine, len);
+	const uint8_t *bytes[2];
+	int r = 0;
 
-	if (r == 0)
-		r = mem_read_stored(c->from, c->start + at, w->theirs, len);
+	for (int k = 0; k < 2 && r == 0; k++)
+		r = look(&w->window[k], c->fd[k], c->off[k] + at, len, &bytes[k]);
 	for (size_t i = 0; i < len && r == 0; i += PAGE_BYTES)
-		c->differs[(at + i) / PAGE_BYTES] = memcmp(w->mine + i, w->theirs + i, PAGE_BYTES) != 0;
+		c->differs[(at + i) / PAGE_BYTES] = memcmp(bytes[0] + i, bytes[1] + i, PAGE_BYTES) != 0;
 	return r;
 }
 
@@ -219,19 +272,19 @@ static void *compare_blocks(void *arg)
 /* Fills c->differs. */
 static void compare_all(struct differ *df, struct comparison *c)
 {
-	struct comparer w[COMPARERS] = { { .c = c, .mine = df->room, .theirs = df->room + BLOCK_BYTES } };
+	struct comparer *w = comparers(df->s)->of;
 	size_t n = MIN_OF(mem_threads(c->bytes / COMPARE_LEAST), (size_t)COMPARERS);
 	sigset_t all, old;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	for (size_t i = 1; i < n; i++) {
-		w[i] = w[0];
-		w[i].mine = df->room + 2 * i * BLOCK_BYTES;
-		w[i].theirs = w[i].mine + BLOCK_BYTES;
-		w[i].started = pthread_create(&w[i].thread, NULL, compare_blocks, &w[i]) == 0;
+	for (size_t i = 0; i < n; i++)
+		w[i].c = c;
+	if (n > 1) {
+		sigfillset(&all);
+		pthread_sigmask(SIG_SETMASK, &all, &old);
+		for (size_t i = 1; i < n; i++)
+			w[i].started = pthread_create(&w[i].thread, NULL, compare_blocks, &w[i]) == 0;
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
 	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	compare_blocks(&w[0]);
 	for (size_t i = 1; i < n; i++)
 		if (w[i].started)
@@ -244,10 +297,16 @@ static bool same_place(const struct stored_run *own, const struct stored_run *ol
 	return own->file == old->file && own->off + (pos - own->start) == old->off + (pos - old->start);
 }
 
-/* Both have pages there: those that differ are filled. own: the task's. */
-static int compare(struct differ *df, struct piece *pc, uint64_t start, uint64_t end, const struct stored_run *own)
+/* Both have pages there: those that differ are filled. own: the task's, old: those that it is born with. */
+static int compare(struct differ *df, struct piece *pc, uint64_t start, uint64_t end, const struct stored_run *own,
+		   const struct stored_run *old)
 {
-	struct comparison c = { .own = df->own, .from = df->from, .start = start, .bytes = end - start };
+	struct comparison c = {
+		.fd = { own->fd, old->fd },
+		.off = { own->off + (start - own->start), old->off + (start - old->start) },
+		.start = start,
+		.bytes = end - start,
+	};
 	size_t pages = c.bytes / PAGE_BYTES;
 
 	c.differs = xcalloc(pages, 1);
@@ -301,7 +360,7 @@ static int walk_pages(struct differ *df, struct piece *pc)
 		if (own && old && same_place(own, old, pos)) {
 			df->s->stats.pages_skipped_cow += (next - pos) / PAGE_BYTES;
 		} else if (own && old) {
-			r = compare(df, pc, pos, next, own);
+			r = compare(df, pc, pos, next, own, old);
 			if (r < 0)
 				return r;
 		} else if (own) {
@@ -325,14 +384,12 @@ int mem_diff_build(struct session *s, const struct task *t, const struct mem *fr
 	for (size_t i = 0; i < t->mem->maps.n; i++)
 		split(&df, t->mem->maps.v[i], &k);
 	collect_unmap(&df);
-	df.room = xrealloc(NULL, 2 * COMPARERS * BLOCK_BYTES);
 	for (size_t i = 0; i < ret->pieces.n && r == 0; i++) {
 		const VmaEntry *v = ret->pieces.v[i].v;
 
 		if (v->status & (VMA_ANON_PRIVATE | VMA_FILE_PRIVATE) && !(v->status & VMA_PLUGIN))
 			r = walk_pages(&df, &ret->pieces.v[i]);
 	}
-	free(df.room);
 	if (r < 0)
 		mem_diff_free(ret);
 	return r;

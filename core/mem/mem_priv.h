@@ -357,8 +357,12 @@ int same_load(struct session *s, struct task *t);
 
 /* ---- pages files and shared memory (shmem.c) ---- */
 
-/* Where same.c keeps what it knows. */
+/* Where same.c keeps what it knows, */
 struct same **mem_same(struct session *s);
+/* and cow.c. */
+struct comparers;
+struct comparers **mem_comparers(struct session *s);
+void comparers_free(struct comparers *all);
 /* Restore: pages-<id>.img is there and has at least so many bytes; for whom: "pagemap-5.img". 0 or -errno recorded. */
 int pages_file_check(struct session *s, uint32_t id, uint64_t bytes, const char *whose);
 /* Restore: E's descriptor of it, opened once, beyond the tasks' numbers. -errno recorded. */

@@ -47,6 +47,7 @@ struct shmem {
 	struct exclude *exclude;
 	struct fills *fills;
 	struct batches *batches;
+	struct comparers *comparers;
 	VEC(struct pages_file) files; /* restore */
 };
 
@@ -69,6 +70,7 @@ void shmem_free(struct shmem *sh)
 	exclude_free(sh->exclude);
 	fills_free(sh->fills);
 	batches_free(sh->batches);
+	comparers_free(sh->comparers);
 	vec_free(&sh->objects);
 	vec_free(&sh->mapped);
 	free(sh);
@@ -130,6 +132,11 @@ struct batches **mem_batches(struct session *s)
 struct fills **mem_fills(struct session *s)
 {
 	return &registry(s)->fills;
+}
+
+struct comparers **mem_comparers(struct session *s)
+{
+	return &registry(s)->comparers;
 }
 
 struct same **mem_same(struct session *s)
