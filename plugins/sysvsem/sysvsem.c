@@ -4,16 +4,18 @@
  *
  * Sets of semaphores belong to the IPC namespace and outlive the tree.  But when the tree is killed, the kernel gives
  * back what its processes had taken with SEM_UNDO, and a restored process has to take it again.  The kernel tells nobody what
- * a process
- * has to give back, only whether there is anything (kcmp).  So the values before the dump are kept: at restore, a semaphore
- * that was changed last by the end of that process has been given back the difference, and the process takes it again.
+ * a process has to give back, only whether there is a list (kcmp), which threads made by pthread_create(3) share even when it
+ * is empty.  So the values before the dump are kept: at restore, a semaphore that was changed last by the end of that
+ * process has been given back the difference, and the process takes it again.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/kcmp.h>
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/sem.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common.h"
@@ -22,6 +24,7 @@
 
 #define SETS_MAX 32768
 #define VALUES_MAX 65536u
+#define CLOCK_DOUBT 60 /* seconds that the clock may have been set since */
 
 union semun {
 	int val;
@@ -85,34 +88,76 @@ static int dump_values(struct cr_session *s, struct cr_task *owner)
 	return common_append(s, &img_undo, CR_IMG_NO_ID, &u.base);
 }
 
-/* Zombies have given everything back. */
-static struct cr_task *next_owner(struct cr_session *s, struct cr_task *t)
+/* When somebody has last changed a semaphore, in seconds since 1970; 0: never. */
+static time_t last_change(void)
 {
-	while ((t = s->core->task_next(s, t)))
-		if (has_list(s->core->task_pid(t)))
+	struct seminfo info = { 0 };
+	int last = semctl(0, 0, SEM_INFO, (union semun){ .info = &info });
+	time_t ret = 0;
+
+	for (int i = 0; i <= last && i <= SETS_MAX; i++) {
+		struct semid_ds ds = { 0 };
+
+		if (semctl(i, 0, SEM_STAT_ANY, (union semun){ .buf = &ds }) >= 0)
+			ret = MAX_OF(ret, ds.sem_otime);
+	}
+	return ret;
+}
+
+/* Since 1970, as the clock goes now. 0: not known. */
+static time_t start_of(pid_t pid)
+{
+	_cleanup_free_ char *path = xasprintf("/proc/%d/stat", pid);
+	_cleanup_buf_ struct buf b = { 0 };
+	unsigned long long ticks;
+	struct timespec up, now;
+	const char *p;
+
+	if (read_file(AT_FDCWD, path, &b) || !b.len || !(p = strrchr(b.p, ')')))
+		return 0;
+	/* field 22, proc_pid_stat(5); the third one follows the name */
+	if (sscanf(p + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &ticks) != 1)
+		return 0;
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec - (up.tv_sec - (time_t)(ticks / (unsigned long)sysconf(_SC_CLK_TCK)));
+}
+
+/* Who may have something to give back: zombies have done so, and who began later than the last change never took anything. */
+static struct cr_task *next_owner(struct cr_session *s, struct cr_task *t, time_t change)
+{
+	while ((t = s->core->task_next(s, t))) {
+		pid_t pid = s->core->task_pid(t);
+
+		if (change && has_list(pid) && change + CLOCK_DOUBT >= start_of(pid))
 			return t;
+	}
 	return NULL;
+}
+
+static void tell(struct cr_session *s, struct cr_task *t, const char *why)
+{
+	cr_lost(s, NULL, "pid %d: what it has to give back of System V semaphores (SEM_UNDO) %s; restored, it has nothing to "
+		"give back", s->core->task_pid(t), why);
 }
 
 static int sysvsem_dump_late(struct cr_session *s)
 {
-	static const char text[] = "pid %d: what it has to give back of System V semaphores (SEM_UNDO) %s; restored, it has "
-	"nothing to "
-				   "give back";
-	struct cr_task *owner = next_owner(s, NULL);
+	time_t change = last_change();
+	struct cr_task *owner = next_owner(s, NULL, change);
 	int stays = s->core->option_flag(s, "leave-running") || s->core->option_flag(s, "leave-stopped");
 
 	if (!owner)
 		return 0;
-	for (struct cr_task *t = owner; (t = next_owner(s, t));)
+	for (struct cr_task *t = owner; (t = next_owner(s, t, change));)
 		if (!same_list(s->core->task_pid(owner), s->core->task_pid(t))) {
-			for (t = owner; t; t = next_owner(s, t))
-				cr_lost(s, NULL, text, s->core->task_pid(t), "is not kept, for several processes have something");
+			for (t = owner; t; t = next_owner(s, t, change))
+				tell(s, t, "is not kept, for several processes have something");
 			return 0;
 		}
 	if (!stays)
 		return dump_values(s, owner);
-	cr_lost(s, NULL, text, s->core->task_pid(owner), "stays with the tree that goes on");
+	tell(s, owner, "stays with the tree that goes on");
 	return 0;
 }
 
