@@ -5,24 +5,38 @@
  * At restore files are opened before any process exists; these are opened when all of them do.  A thread other than the
  * first does not exist even then.
  */
+#include <ctype.h>
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 
 #include "reg.h"
 
 #define PROC_ROOT_INODE 1
 
+/* Other file systems have that inode at their root too, and somebody's directory there may be called like a process. */
+static int is_proc_root(const char *path)
+{
+	struct stat st;
+	struct statfs fs;
+
+	return lstat(path, &st) == 0 && st.st_ino == PROC_ROOT_INODE && statfs(path, &fs) == 0 &&
+	       fs.f_type == PROC_SUPER_MAGIC;
+}
+
 pid_t procfile_pid(struct cr_session *s, const char *name, const char **ret_rest)
 {
 	char *path = common_strdup(s, name), *end;
-	struct stat st;
 	pid_t pid;
 
-	/* the root of a proc mount is inode 1; the component behind it counts */
+	/* the component behind the root of a proc mount counts */
 	for (char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
+		if (!isdigit((unsigned char)p[1]))
+			continue;
 		*p = 0;
-		if (lstat(path, &st) == 0 && st.st_ino == PROC_ROOT_INODE) {
+		if (is_proc_root(path)) {
 			pid = strtol(p + 1, &end, 10);
 			*ret_rest = *end == '/' ? end + 1 : "";
 			return pid > 0 && (!*end || *end == '/') ? pid : 0;

@@ -181,9 +181,8 @@ static int open_description(const RegFileEntry *e, int pathfd, const struct stat
 
 static int set_position(struct cr_session *s, const RegFileEntry *e, int fd, const struct stat *st)
 {
-	if ((e->flags & O_PATH) || !(S_ISREG(st->st_mode) || S_ISDIR(st->st_mode) || e->pos))
-		return 0;
-	if (S_ISFIFO(st->st_mode) || lseek(fd, e->pos, SEEK_SET) >= 0 || e->pos == 0)
+	/* it begins at 0 */
+	if (!e->pos || (e->flags & O_PATH) || S_ISFIFO(st->st_mode) || lseek(fd, e->pos, SEEK_SET) >= 0)
 		return 0;
 	return cr_fail(s, errno, "setting the position %llu of %s: %s", (unsigned long long)e->pos,
 		       common_quote(s, e->name), strerror(errno));
