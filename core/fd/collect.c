@@ -175,11 +175,24 @@ static bool name_gone(const char *link, const struct stat *st)
 	return true;
 }
 
+/* Of the file system that fd's file is on, asked once. 0: not known. */
+static uint64_t fs_magic(struct files *fs, int fd, uint64_t dev)
+{
+	struct statfs sfs;
+
+	for (size_t i = 0; i < fs->types.n; i++)
+		if (fs->types.v[i].dev == dev)
+			return fs->types.v[i].magic;
+	if (fd < 0 || fstatfs(fd, &sfs) < 0)
+		return 0;
+	*vec_push(&fs->types) = (struct fs_type){ dev, (uint64_t)(unsigned long)sfs.f_type };
+	return fs->types.v[fs->types.n - 1].magic;
+}
+
 /* Facts of f, from E's descriptor fd (may be -1) and the texts given; takes both strings. */
-static void fill_info(struct file *f, int fd, const struct stat *st, char *link, char *fdinfo)
+static void fill_info(struct session *s, struct file *f, int fd, const struct stat *st, char *link, char *fdinfo)
 {
 	struct proc_fdinfo pi;
-	struct statfs sfs;
 	struct cr_file_info *i = &f->info;
 
 	f->link = link;
@@ -191,8 +204,8 @@ static void fill_info(struct file *f, int fd, const struct stat *st, char *link,
 	i->fdinfo = fdinfo;
 	i->anon = f->anon;
 	i->mnt_id = -1;
-	if (fd >= 0 && fstatfs(fd, &sfs) == 0)
-		i->fs_magic = (uint64_t)(unsigned long)sfs.f_type;
+	if (fd >= 0)
+		i->fs_magic = fs_magic(files_get(s), fd, st->st_dev);
 	if (*fdinfo && proc_parse_fdinfo(fdinfo, &pi) == 0) {
 		i->pos = pi.pos;
 		i->flags = pi.flags & ~O_CLOEXEC;
@@ -293,7 +306,7 @@ static int collect_slot(struct session *s, struct task *t, int procfd, int pidfd
 	f = new_object(s, t, CR_SRC_FD, fd);
 	f->ident_pid = task_pid(t);
 	f->ident_fd = fd;
-	fill_info(f, lfd, &st, link, fdinfo);
+	fill_info(s, f, lfd, &st, link, fdinfo);
 	link = fdinfo = NULL;
 	f->fd = lfd;
 	lfd = -1;
@@ -334,7 +347,7 @@ static int collect_inode(struct session *s, struct task *t, int fd, uint32_t sou
 	}
 	f = new_object(s, t, source, -1);
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	fill_info(f, fd, &st, link, fd_text(AT_FDCWD, "/proc/self/fdinfo", fd));
+	fill_info(s, f, fd, &st, link, fd_text(AT_FDCWD, "/proc/self/fdinfo", fd));
 	f->info.flags = flags;
 	f->info.pos = 0;
 	if (v) {
@@ -432,7 +445,7 @@ int files_collect_fd(struct session *s, struct task *t, int fd, uint32_t source,
 	f->ident_pid = getpid();
 	f->ident_fd = dup;
 	f->fd = dup;
-	fill_info(f, dup, &st, link, fd_text(AT_FDCWD, "/proc/self/fdinfo", dup));
+	fill_info(s, f, dup, &st, link, fd_text(AT_FDCWD, "/proc/self/fdinfo", dup));
 	fill_fown(f);
 	(void)vec_push(&b->ordered);
 	memmove(&b->ordered.v[pos + 1], &b->ordered.v[pos], (b->ordered.n - 1 - pos) * sizeof(*b->ordered.v));
@@ -604,5 +617,6 @@ void files_free(struct files *fs)
 	vec_free(&fs->tables);
 	vec_free(&fs->by_table);
 	vec_free(&fs->by_id);
+	vec_free(&fs->types);
 	free(fs);
 }

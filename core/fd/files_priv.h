@@ -54,6 +54,10 @@ struct fdtable {
 	VEC(struct slot) slots; /* sorted by fd */
 };
 
+struct fs_type {
+	uint64_t dev, magic;
+};
+
 struct files {
 	VEC(struct file *) all;	      /* in order of ids as found */
 	VEC(struct fdtable *) tables;
@@ -62,6 +66,7 @@ struct files {
 	VEC(struct bucket *) buckets;
 	size_t bucket_mask;
 	size_t done; /* files_dump(): how far the worklist has come */
+	VEC(struct fs_type) types; /* of the file systems that files are on */
 	/* restore */
 	int base;    /* E's descriptors of files lie at or above this number */
 	VEC(struct file *) by_id; /* sorted by id */

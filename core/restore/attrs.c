@@ -19,8 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "own.h"
 #include "restore_priv.h"
-#include "tree/policy.h"
 #include "warden.h"
 
 #include "core.pb-c.h"
@@ -32,14 +32,14 @@
 /* ---- scheduling ---- */
 
 /* All that the kernel may set at once, in its struct. True when it differs from what E has. */
-static bool wanted_sched(const struct thread *th, const ThreadCoreEntry *tc, struct sched_attr_kernel *ret)
+static bool wanted_sched(struct session *s, const struct thread *th, const ThreadCoreEntry *tc, struct sched_attr_kernel *ret)
 {
 	const StasisThread *x = th->extra;
-	struct sched_attr_kernel own = { 0 };
+	struct sched_attr_kernel own = restore_own(s)->sched;
 	bool differs;
 
 	memset(ret, 0, sizeof(*ret));
-	if (attr_sched_get(0, &own) < 0 || !tc->has_sched_policy)
+	if (!restore_own(s)->has_sched || !tc->has_sched_policy)
 		return false;
 	ret->size = sizeof(*ret);
 	ret->policy = tc->sched_policy;
@@ -74,12 +74,11 @@ static bool mask_usable(const ProtobufCBinaryData *want, const struct cpu_mask *
 static int plan_affinity(struct session *s, const struct thread *th, struct plan *p)
 {
 	const StasisThread *x = th->extra;
-	struct cpu_mask own, all;
-	int err;
+	struct cpu_mask own = restore_own(s)->cpus, all;
+	int err = restore_own(s)->cpus_err;
 
 	if (!x)
 		return 0;
-	err = attr_affinity_get(0, &own);
 	if (err < 0)
 		return fail(s, -err, "cannot read the engine's own CPU affinity");
 	if (!x->has_cpus) {
@@ -110,12 +109,12 @@ int restore_plan_sched(struct session *s, struct thread *th, struct plan *p)
 	plan_origin(p->set, "pid %d tid %d: scheduling", task_vpid(th->task), thread_vtid(th));
 	if (plan_affinity(s, th, p) < 0)
 		return -s->err.errnum;
-	if (tc->has_sched_nice && tc->sched_nice != getpriority(PRIO_PROCESS, 0))
+	if (tc->has_sched_nice && tc->sched_nice != restore_own(s)->nice)
 		plan_sys(p, BLOB_ZERO, SYS_setpriority, PRIO_PROCESS, 0, tc->sched_nice);
-	if (wanted_sched(th, tc, &a))
+	if (wanted_sched(s, th, tc, &a))
 		plan_sys(p, BLOB_ZERO, SYS_sched_setattr, 0, (uintptr_t)plan_put(p, &a, sizeof(a)), 0);
 	ioprio = x && x->has_ioprio ? x->ioprio : 0;
-	if (x && ioprio != (uint32_t)syscall(SYS_ioprio_get, ATTR_IOPRIO_THREAD, 0))
+	if (x && ioprio != restore_own(s)->ioprio)
 		plan_sys(p, BLOB_ZERO, SYS_ioprio_set, ATTR_IOPRIO_THREAD, 0, ioprio);
 	return 0;
 }
@@ -136,10 +135,9 @@ static void plan_speculation(const StasisThread *x, struct plan *p)
 
 static void plan_io_flusher(struct session *s, const struct thread *th, struct plan *p)
 {
-	struct proc_stat st;
+	const struct own *own = restore_own(s);
 
-	if (proc_read_stat(getpid(), 0, &st) < 0 ||
-	    th->extra->io_flusher == ((st.flags & ATTR_PF_IO_FLUSHER) == ATTR_PF_IO_FLUSHER))
+	if (!own->has_flags || th->extra->io_flusher == ((own->flags & ATTR_PF_IO_FLUSHER) == ATTR_PF_IO_FLUSHER))
 		return;
 	if (prctl(PR_CAPBSET_READ, CAP_SYS_RESOURCE) == 1)
 		plan_sys(p, BLOB_ZERO, SYS_prctl, PR_SET_IO_FLUSHER, th->extra->io_flusher, 0, 0, 0);
@@ -150,11 +148,11 @@ static void plan_io_flusher(struct session *s, const struct thread *th, struct p
 
 static void plan_policy(struct session *s, const struct thread *th, struct plan *p)
 {
-	struct policy_args own, want;
+	const struct policy_args *own = &restore_own(s)->policy;
+	struct policy_args want;
 
-	policy_own(&own);
 	policy_unpack(th->extra->policy, &want);
-	if (own.mode == want.mode && !memcmp(own.nodes, want.nodes, sizeof(own.nodes)))
+	if (own->mode == want.mode && !memcmp(own->nodes, want.nodes, sizeof(own->nodes)))
 		return;
 	if (policy_usable(&want))
 		plan_sys(p, BLOB_ZERO, SYS_set_mempolicy, want.mode,
@@ -174,7 +172,7 @@ void restore_plan_thread_attrs(struct session *s, struct thread *th, struct plan
 		return;
 	plan_origin(p->set, "pid %d tid %d: switches", task_vpid(th->task), thread_vtid(th));
 	slack = x->has_timer_slack ? x->timer_slack : ATTR_TIMER_SLACK;
-	if (slack != (unsigned long)prctl(PR_GET_TIMERSLACK))
+	if (slack != restore_own(s)->timer_slack)
 		plan_sys(p, BLOB_ZERO, SYS_prctl, PR_SET_TIMERSLACK, slack);
 	plan_io_flusher(s, th, p);
 	plan_speculation(x, p);
@@ -214,7 +212,7 @@ int restore_plan_process_attrs(struct session *s, struct task *t, struct plan *p
 	/* without flags the memory of the task has it from the start */
 	if (x->thp_disabled & ~ATTR_THP_DISABLED)
 		plan_sys(p, BLOB_ZERO, SYS_prctl, PR_SET_THP_DISABLE, 1, x->thp_disabled & ~ATTR_THP_DISABLED, 0, 0);
-	if (x->memory_merge != (prctl(ATTR_GET_MEMORY_MERGE, 0, 0, 0, 0) == 1))
+	if (x->memory_merge != restore_own(s)->memory_merge)
 		plan_sys(p, BLOB_ZERO, SYS_prctl, ATTR_SET_MEMORY_MERGE, x->memory_merge, 0, 0, 0);
 	/* never taken back, so it comes when nothing has to be made executable any more */
 	if (x->mdwe)
@@ -233,10 +231,10 @@ static long number_in(const char *path, int base, long fallback)
 
 static const char loginuid_path[] = "/proc/self/loginuid";
 
-void restore_plan_loginuid(struct task *t, struct plan *p)
+void restore_plan_loginuid(struct session *s, struct task *t, struct plan *p)
 {
 	const TaskCoreEntry *tc = t->threads.v[0]->core->tc;
-	long own = number_in(loginuid_path, 10, -1);
+	long own = restore_own(s)->loginuid;
 	char text[16];
 	int n;
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "proc.h"
+#include "own.h"
 #include "restore_priv.h"
 #include "rights.h"
 
@@ -127,50 +128,41 @@ static int check_rights(struct session *s, const struct thread *th, const struct
 
 int restore_check_creds(struct session *s, const struct thread *th)
 {
-	struct proc_status own = { 0 };
+	const struct own *own = restore_own(s);
 	bool ids_differ;
-	int err;
 
 	if (!th->core->thread_core->creds)
 		return fail(s, EPROTO, "core-%d.img lacks credentials", thread_vtid(th));
-	if (proc_read_status(getpid(), 0, &own) < 0)
-		return 0;
-	err = check_rights(s, th, &own, prctl(PR_GET_SECUREBITS, 0, 0, 0, 0), &ids_differ);
-	proc_status_free(&own);
-	return err;
+	return own->status_err < 0 ? 0 : check_rights(s, th, &own->status, own->secbits, &ids_differ);
 }
 
 int restore_plan_creds(struct session *s, struct thread *th, struct plan *p)
 {
 	const CredsEntry *c = th->core->thread_core->creds;
-	struct proc_status own = { 0 };
-	uint64_t bnd;
-	int err, secbits = prctl(PR_GET_SECUREBITS, 0, 0, 0, 0);
+	const struct proc_status *own = &restore_own(s)->status;
+	int err = restore_own(s)->status_err, secbits = restore_own(s)->secbits;
 	bool ids_differ;
+	uint64_t bnd;
 
 	if (!c)
 		return fail(s, EPROTO, "core-%d.img lacks credentials", thread_vtid(th));
-	err = proc_read_status(getpid(), 0, &own);
 	if (err < 0)
 		return fail(s, -err, "cannot read the engine's own credentials");
-	err = check_rights(s, th, &own, secbits, &ids_differ);
-	if (err < 0) {
-		proc_status_free(&own);
+	err = check_rights(s, th, own, secbits, &ids_differ);
+	if (err < 0)
 		return err;
-	}
 	plan_origin(p->set, "pid %d tid %d: credentials", task_vpid(th->task), thread_vtid(th));
 	bnd = join_caps(c->n_cap_bnd, c->cap_bnd);
 	for (int cap = 0; cap < 64; cap++)
-		if (own.cap_bnd >> cap & 1 && !(bnd >> cap & 1))
+		if (own->cap_bnd >> cap & 1 && !(bnd >> cap & 1))
 			plan_sys(p, BLOB_ZERO, SYS_prctl, PR_CAPBSET_DROP, cap);
 	if (ids_differ)
 		plan_sys(p, BLOB_ZERO, SYS_prctl, PR_SET_SECUREBITS, secbits | SECBIT_NO_SETUID_FIXUP | SECBIT_KEEP_CAPS);
-	plan_ids(p, c, &own);
+	plan_ids(p, c, own);
 	if (ids_differ || (int)c->secbits != secbits)
 		plan_sys(p, BLOB_ZERO, SYS_prctl, PR_SET_SECUREBITS, c->secbits);
-	plan_caps(p, c, &own);
+	plan_caps(p, c, own);
 	if (c->has_no_new_privs && c->no_new_privs)
 		plan_sys(p, BLOB_ZERO, SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	proc_status_free(&own);
 	return 0;
 }

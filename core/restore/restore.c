@@ -16,6 +16,7 @@
 #include "mem.h"
 #include "options.h"
 #include "plugin.h"
+#include "own.h"
 #include "restore_priv.h"
 #include "signals.h"
 #include "states.h"
@@ -100,6 +101,7 @@ void restore_free(struct restore *r)
 		free(r->queued.v[i].origin);
 	vec_free(&r->queued);
 	vec_free(&r->exits);
+	restore_own_free(r->own);
 	restore_free_late(r);
 	free(r);
 }

@@ -55,6 +55,7 @@ struct restore {
 	VEC(pid_t) exits;		/* tids whose death is part of the plan */
 	size_t nthreads;		/* that will park */
 	pid_t root;			/* the restored root as E sees it */
+	struct own *own;		/* own.c; NULL: not asked for yet */
 	uint64_t *tracer;		/* in the arena: whom the root lets trace it: W */
 };
 

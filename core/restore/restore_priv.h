@@ -54,7 +54,7 @@ void restore_plan_thread_attrs(struct session *s, struct thread *th, struct plan
 /* Those of a process; by its leader, when all its children exist, for some are inherited. */
 int restore_plan_process_attrs(struct session *s, struct task *t, struct plan *p);
 /* The audit login uid; at birth, while the engine's /proc is in sight. */
-void restore_plan_loginuid(struct task *t, struct plan *p);
+void restore_plan_loginuid(struct session *s, struct task *t, struct plan *p);
 /* What E sets from outside when all tasks exist. Best effort: says what it could not do. */
 void restore_late_attrs(struct session *s);
 /* What W sets at the very end. */

@@ -13,7 +13,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -22,6 +21,7 @@
 #include <unistd.h>
 
 #include "mem.h"
+#include "own.h"
 #include "restore_priv.h"
 
 #include "core.pb-c.h"
@@ -54,10 +54,10 @@ static void plan_limits(struct session *s, struct task *t, const TaskCoreEntry *
 
 	plan_origin(p->set, "pid %d: limits", task_vpid(t));
 	for (size_t i = 0; r && i < r->n_rlimits && i < RLIM_NLIMITS; i++) {
-		struct rlimit own;
+		struct rlimit own = restore_own(s)->limit[i];
 		uint64_t want[2] = { r->rlimits[i]->cur, r->rlimits[i]->max };
 
-		if (getrlimit((__rlimit_resource_t)i, &own) < 0 || (own.rlim_cur == want[0] && own.rlim_max == want[1]))
+		if (!restore_own(s)->has_limit[i] || (own.rlim_cur == want[0] && own.rlim_max == want[1]))
 			continue;
 		if (i == RLIMIT_SIGPENDING) { /* lowered in the end: what is queued may be more */
 			want[1] = MAX_OF(want[1], own.rlim_max);
@@ -74,13 +74,13 @@ static void plan_limits(struct session *s, struct task *t, const TaskCoreEntry *
 }
 
 /* The one that plan_limits() has left: when all signals are queued. */
-static void plan_pending_limit(struct task *t, struct plan *p)
+static void plan_pending_limit(struct session *s, struct task *t, struct plan *p)
 {
 	const TaskRlimitsEntry *r = t->threads.v[0]->core->tc->rlimits;
-	struct rlimit own;
+	struct rlimit own = restore_own(s)->limit[RLIMIT_SIGPENDING];
 	uint64_t want[2];
 
-	if (!r || r->n_rlimits <= RLIMIT_SIGPENDING || getrlimit(RLIMIT_SIGPENDING, &own) < 0)
+	if (!r || r->n_rlimits <= RLIMIT_SIGPENDING || !restore_own(s)->has_limit[RLIMIT_SIGPENDING])
 		return;
 	want[0] = r->rlimits[RLIMIT_SIGPENDING]->cur;
 	want[1] = r->rlimits[RLIMIT_SIGPENDING]->max;
@@ -125,7 +125,7 @@ int restore_plan_process_state(struct session *s, struct task *t, struct plan *p
 	plan_sigactions(t, tc, p);
 	plan_limits(s, t, tc, p);
 	plan_origin(p->set, "pid %d: process", task_vpid(t));
-	if (tc->personality != (uint32_t)personality(0xffffffff))
+	if (tc->personality != restore_own(s)->personality)
 		plan_sys(p, BLOB_NONNEG, SYS_personality, tc->personality);
 	plan_sys(p, BLOB_ZERO, SYS_prctl, PR_SET_CHILD_SUBREAPER, tc->has_child_subreaper && tc->child_subreaper);
 	err = restore_plan_process_attrs(s, t, p);
@@ -189,7 +189,7 @@ int restore_plan_thread_state(struct session *s, struct thread *th, struct plan 
 	if (th == th->task->threads.v[0]) {
 		int dumpable = mem_dumpable(th->task);
 
-		plan_pending_limit(th->task, p);
+		plan_pending_limit(s, th->task, p);
 		if (dumpable == 0 || dumpable == 1)
 			plan_sys(p, BLOB_ZERO, SYS_prctl, PR_SET_DUMPABLE, dumpable);
 	}

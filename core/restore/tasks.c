@@ -375,7 +375,7 @@ static int plan_task(struct session *s, struct task *t)
 	}
 	if (t->life != TASK_ZOMBIE) {
 		restore_settle_timers(t);
-		restore_plan_loginuid(t, p);
+		restore_plan_loginuid(s, t, p);
 		err = mem_plan(s, t, p);
 	}
 	if (err == 0 && adopts(s, t))
