@@ -57,6 +57,21 @@ static int collect_descriptors(struct session *s)
 	return err == -EOPNOTSUPP && s->mode == CR_MODE_CHECK ? 0 : err;
 }
 
+static int collect_links(struct session *s)
+{
+	int err = 0;
+
+	FOR_EACH_TASK(t, s->tree) {
+		if (t->life != TASK_ZOMBIE)
+			err = files_collect_links(s, t);
+		if (err == 0)
+			err = tree_ask_on(s);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
 static int collect_memory(struct session *s)
 {
 	int err = 0;
@@ -64,9 +79,7 @@ static int collect_memory(struct session *s)
 	FOR_EACH_TASK(t, s->tree) {
 		if (t->life == TASK_ZOMBIE || err < 0)
 			continue;
-		err = files_collect_links(s, t);
-		if (err == 0)
-			err = tree_ask_until(s, t);
+		err = tree_ask_until(s, t);
 		if (err == 0)
 			err = mem_collect(s, t);
 	}
@@ -82,6 +95,10 @@ static int collect_tasks(struct session *s)
 	int err = collect_descriptors(s);
 
 	if (err == 0)
+		err = collect_links(s);
+	if (err == 0)
+		err = tree_collect_ids(s);
+	if (err == 0)
 		err = collect_memory(s);
 	return err ? err : tree_ask_end(s);
 }
@@ -94,8 +111,6 @@ int check_tree(struct session *s, pid_t pid)
 		err = tree_collect(s, pid);
 	if (err == 0)
 		err = collect_tasks(s);
-	if (err == 0)
-		err = tree_collect_ids(s);
 	if (err == 0)
 		err = mappings_check(s);
 	if (err == 0)
@@ -172,8 +187,6 @@ static int dump_frozen(struct session *s, pid_t pid, int priority)
 		err = collect_tasks(s);
 	if (err == 0 && !s->blockers.n)
 		err = landlock_collect(s);
-	if (err == 0)
-		err = tree_collect_ids(s);
 	if (err == 0)
 		err = mappings_check(s);
 	if (err == 0)
