@@ -9,8 +9,9 @@
  * Life of a tracee, dump:      RUNNING (seized, interrupted) -> HELD -> detached
  *                   restore:   RUNNING (adopted)  -> HELD -> detached
  *                   any time:  -> GONE (it died; freed by tracees_sweep())
- * HELD is a PTRACE_EVENT_STOP inside the kernel's signal delivery, with the very
- * registers, signal mask and restart state that the thread had.
+ * HELD is a stop inside the kernel's signal delivery, with the very registers, signal mask
+ * and restart state that the thread had: a PTRACE_EVENT_STOP, or the one for a signal that
+ * means nothing to the thread and that it has sent itself (inject.c).
  */
 #ifndef CORE_WARDEN_SERVER_H
 #define CORE_WARDEN_SERVER_H
