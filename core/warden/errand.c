@@ -243,7 +243,8 @@ static int is_own(struct window *w)
 	if (err)
 		return err;
 	/* SI_USER: the kernel had no room to remember more */
-	if (arch_ip(&w->stopped) == w->code + arch_errand_stopped && (si.si_code == SI_TKILL || (si.si_code == SI_USER && !si.si_pid)))
+	if (arch_ip(&w->stopped) == w->code + arch_errand_stopped &&
+	    (si.si_code == SI_TKILL || (si.si_code == SI_USER && !si.si_pid)))
 		return 1;
 	if (!w->foreign)
 		w->info = si;

@@ -2,7 +2,8 @@
 /*
  * errand_code.S: see errand.h.
  *
- * rbx: the list.  r12: address of the room, 0: none.  r13: the copy that has been made, as its parent numbers it; not above 0: none.
+ * rbx: the list.  r12: address of the room, 0: none.  r13: the copy that has been made, as its parent numbers
+ * it; not above 0: none.
  * rsp stays where the thread had it, so that a handler can run at any time, but for
  * two instructions of the way back, while all signals are blocked.
  */
