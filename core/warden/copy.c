@@ -87,7 +87,7 @@ static int make_copy(struct server *sv, struct window *w, struct copy *ret)
 static int copy_of(struct server *sv, struct tracee *t, struct copy *ret)
 {
 	struct window w = { .ip = sv->space.syscall_ip, .caught = t->caught };
-	int err = window_take(sv, t, &w), err2;
+	int err = window_take(sv, t, NULL, &w), err2;
 
 	if (err)
 		return window_report(sv, t, err);

@@ -158,9 +158,8 @@ static void widen(struct window *w)
 		sched_setaffinity(w->t->tid, sizeof(w->cpus), &w->cpus);
 }
 
-int window_take(struct server *sv, struct tracee *t, struct window *w)
+int window_take(struct server *sv, struct tracee *t, const struct thread_state *seen, struct window *w)
 {
-	const struct thread_state *seen = w->seen;
 	int err;
 
 	w->t = t;
@@ -376,8 +375,7 @@ static int inject(struct server *sv, struct tracee *t, const struct thread_state
 	if (scratch < 0)
 		return wd_fail(sv, scratch, "an injected call for tid %d has arguments outside the scratch area", t->tid);
 	w.caught = t->caught;
-	w.seen = seen;
-	err = window_take(sv, t, &w);
+	err = window_take(sv, t, seen, &w);
 	if (err)
 		return window_report(sv, t, err);
 	err = errand_calls(sv, &w, calls, n);

@@ -30,9 +30,10 @@ int give_scratch_back(struct server *sv, struct window *w);
 int learn_caught(struct tracee *t);
 /*
  * Takes a HELD thread on loan: its registers are saved, filters suspended; signals are not blocked yet. w->caught is set
- * before. window_close() puts everything back, also after what has failed in between.
+ * before; seen: what has just been read of the thread, or NULL.  window_close() puts everything back, also after what has
+ * failed in between.
  */
-int window_take(struct server *sv, struct tracee *t, struct window *w);
+int window_take(struct server *sv, struct tracee *t, const struct thread_state *seen, struct window *w);
 /* The thread stays on W's CPU, where that is allowed, until the window is closed. */
 void window_narrow(struct server *sv, struct window *w);
 /* The thread is dispatched (system call user dispatch): it got SIGSYS instead of its call. */

@@ -137,7 +137,6 @@ struct space {
 /* A thread on loan (inject.c). */
 struct window {
 	struct tracee *t;
-	const struct thread_state *seen; /* what has just been read of the thread, or NULL */
 	struct user_regs_struct saved;
 	uint64_t sigmask;
 	struct syscall_dispatch dispatch; /* off meanwhile: it would turn our calls into SIGSYS */
