@@ -217,39 +217,42 @@ static struct comparers *comparers(struct session *s)
 	return *all;
 }
 
-/* len bytes at off, at most BLOCK_BYTES. 0 or -errno. */
-static int look(struct window *w, int fd, uint64_t off, size_t len, const uint8_t **ret)
+/* len bytes at off, at most BLOCK_BYTES; NULL: *ret_err says why not. */
+static const uint8_t *look(struct window *w, int fd, uint64_t off, size_t len, int *ret_err)
 {
 	ssize_t n;
 
-	if (w->fd != fd || off < w->off || off + len > w->off + w->len) {
-		if (!w->data)
-			w->data = xrealloc(NULL, BLOCK_BYTES);
-		w->len = 0;
-		do
-			n = pread(fd, w->data, BLOCK_BYTES, (off_t)off);
-		while (n < 0 && errno == EINTR);
-		if (n < (ssize_t)len)
-			return n < 0 ? -errno : -ENODATA;
-		w->fd = fd;
-		w->off = off;
-		w->len = (size_t)n;
+	if (w->fd == fd && off >= w->off && off + len <= w->off + w->len)
+		return w->data + (off - w->off);
+	if (!w->data)
+		w->data = xrealloc(NULL, BLOCK_BYTES);
+	w->len = 0;
+	do
+		n = pread(fd, w->data, BLOCK_BYTES, (off_t)off);
+	while (n < 0 && errno == EINTR);
+	if (n < (ssize_t)len) {
+		*ret_err = n < 0 ? -errno : -ENODATA;
+		return NULL;
 	}
-	*ret = w->data + (off - w->off);
-	return 0;
+	w->fd = fd;
+	w->off = off;
+	w->len = (size_t)n;
+	return w->data;
 }
 
 static int compare_block(struct comparer *w, uint64_t at, size_t len)
 {
 	struct comparison *c = w->c;
-	const uint8_t *bytes[2];
-	int r = 0;
+	const uint8_t *own, *old;
+	int err = 0;
 
-	for (int k = 0; k < 2 && r == 0; k++)
-		r = look(&w->window[k], c->fd[k], c->off[k] + at, len, &bytes[k]);
-	for (size_t i = 0; i < len && r == 0; i += PAGE_BYTES)
-		c->differs[(at + i) / PAGE_BYTES] = memcmp(bytes[0] + i, bytes[1] + i, PAGE_BYTES) != 0;
-	return r;
+	own = look(&w->window[0], c->fd[0], c->off[0] + at, len, &err);
+	old = own ? look(&w->window[1], c->fd[1], c->off[1] + at, len, &err) : NULL;
+	if (!own || !old)
+		return err;
+	for (size_t i = 0; i < len; i += PAGE_BYTES)
+		c->differs[(at + i) / PAGE_BYTES] = memcmp(own + i, old + i, PAGE_BYTES) != 0;
+	return 0;
 }
 
 static void *compare_blocks(void *arg)
