@@ -386,10 +386,12 @@ static int give_list(struct server *sv, struct window *w, uint64_t room, const s
 	return move_memory(sv, w->t->tgid, true, room, area, end);
 }
 
-static int take_answers(struct server *sv, struct window *w, uint64_t room, struct inject_call *calls, size_t n)
+/* The results lie in the room, a stride apart; from `at` on what the calls have written. */
+static int take_answers(struct server *sv, struct window *w, uint64_t room, size_t stride, size_t at,
+			struct inject_call *calls, size_t n)
 {
 	uint8_t area[ROOM_BYTES];
-	size_t at = scratch_offset(n), end = n * sizeof(struct errand_call);
+	size_t end = n * stride;
 	int err;
 
 	for (size_t i = 0; i < n; i++)
@@ -397,7 +399,7 @@ static int take_answers(struct server *sv, struct window *w, uint64_t room, stru
 			end = MAX_OF(end, at + calls[i].out_off + calls[i].out_len);
 	err = move_memory(sv, w->t->tgid, false, room, area, end);
 	for (size_t i = 0; i < n && !err; i++) {
-		memcpy(&calls[i].ret, area + i * sizeof(struct errand_call), sizeof(calls[i].ret));
+		memcpy(&calls[i].ret, area + i * stride, sizeof(calls[i].ret));
 		memcpy(calls[i].out, area + at + calls[i].out_off, calls[i].out_len);
 	}
 	return err;
@@ -411,7 +413,7 @@ static int one_list(struct server *sv, struct window *w, uint64_t room, struct i
 		err = set_out(w, arch_errand_run, room, room);
 	if (!err)
 		err = phase(w);
-	return err ? err : take_answers(sv, w, room, calls, n);
+	return err ? err : take_answers(sv, w, room, sizeof(struct errand_call), scratch_offset(n), calls, n);
 }
 
 /* ---- a short list, made at the entry ---- */
@@ -446,23 +448,6 @@ static int place_near(struct server *sv, struct window *w, const struct inject_c
 	return place_code(sv, w, list, (n + 1) * sizeof(*list));
 }
 
-static int take_near_answers(struct server *sv, struct window *w, uint64_t room, struct inject_call *calls, size_t n)
-{
-	uint8_t area[ROOM_BYTES];
-	size_t at = near_scratch(n), end = n * 8;
-	int err;
-
-	for (size_t i = 0; i < n; i++)
-		if (calls[i].out_len)
-			end = MAX_OF(end, at + calls[i].out_off + calls[i].out_len);
-	err = move_memory(sv, w->t->tgid, false, room, area, end);
-	for (size_t i = 0; i < n && !err; i++) {
-		memcpy(&calls[i].ret, area + i * 8, sizeof(calls[i].ret));
-		memcpy(calls[i].out, area + at + calls[i].out_off, calls[i].out_len);
-	}
-	return err;
-}
-
 /* ---- all calls ---- */
 
 static int call_in_lists(struct server *sv, struct window *w, struct inject_call *calls, size_t n, uint64_t *ret_room)
@@ -484,7 +469,7 @@ static int call_near(struct server *sv, struct window *w, struct inject_call *ca
 
 	if (!err)
 		err = begin(sv, w, (n + 1) * sizeof(struct errand_call), ret_room);
-	return err ? err : take_near_answers(sv, w, *ret_room, calls, n);
+	return err ? err : take_answers(sv, w, *ret_room, 8, near_scratch(n), calls, n);
 }
 
 int errand_calls(struct server *sv, struct window *w, struct inject_call *calls, size_t n)

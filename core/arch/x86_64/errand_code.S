@@ -30,6 +30,16 @@
 	.equ	D_REGS, 136
 	.equ	D_CPUS, 248
 
+	/* those of the call at rbx */
+	.macro	arguments
+	mov	8(%rbx), %rdi
+	mov	16(%rbx), %rsi
+	mov	24(%rbx), %rdx
+	mov	32(%rbx), %r10
+	mov	40(%rbx), %r8
+	mov	48(%rbx), %r9
+	.endm
+
 	.section .rodata
 	.balign	8
 	.globl	arch_errand_code
@@ -65,12 +75,7 @@ near:	mov	%r12, %r14		/* where the results go */
 	mov	%rax, %r15
 	shr	$32, %r15
 	mov	%eax, %eax
-	mov	8(%rbx), %rdi
-	mov	16(%rbx), %rsi
-	mov	24(%rbx), %rdx
-	mov	32(%rbx), %r10
-	mov	40(%rbx), %r8
-	mov	48(%rbx), %r9
+	arguments
 	.irp	arg, rdi, rsi, rdx, r10, r8, r9
 	shr	%r15d			/* it points into the room? */
 	jnc	2f
@@ -86,12 +91,7 @@ near:	mov	%r12, %r14		/* where the results go */
 run:	mov	(%rbx), %rax
 	test	%rax, %rax
 	js	stop
-	mov	8(%rbx), %rdi
-	mov	16(%rbx), %rsi
-	mov	24(%rbx), %rdx
-	mov	32(%rbx), %r10
-	mov	40(%rbx), %r8
-	mov	48(%rbx), %r9
+	arguments
 	syscall
 	mov	%rax, (%rbx)
 	add	$56, %rbx
