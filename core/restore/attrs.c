@@ -222,7 +222,7 @@ int restore_plan_process_attrs(struct session *s, struct task *t, struct plan *p
 
 /* ---- /proc ---- */
 
-static long number_in(const char *path, int base, long fallback)
+long restore_number_in(const char *path, int base, long fallback)
 {
 	_cleanup_buf_ struct buf b = { 0 };
 
@@ -297,7 +297,7 @@ static void check_loginuid(struct session *s, struct task *t)
 	long now;
 
 	snprintf(path, sizeof(path), "/proc/%d/loginuid", task_vpid(t));
-	now = number_in(path, 10, -1);
+	now = restore_number_in(path, 10, -1);
 	if (tc->has_loginuid && now >= 0 && now != tc->loginuid)
 		lost(s, "pid %d: its login uid was %d and is %d now: changing it needs CAP_AUDIT_CONTROL", task_vpid(t),
 			 (int)tc->loginuid, (int)now);
@@ -305,7 +305,7 @@ static void check_loginuid(struct session *s, struct task *t)
 
 void restore_late_attrs(struct session *s)
 {
-	long own = number_in("/proc/self/coredump_filter", 16, ATTR_COREDUMP_FILTER);
+	long own = restore_number_in("/proc/self/coredump_filter", 16, ATTR_COREDUMP_FILTER);
 	char path[64], text[16];
 
 	FOR_EACH_TASK(t, s->tree) {

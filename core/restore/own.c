@@ -2,20 +2,13 @@
 /* own.c: what E itself is, which every task begins with. */
 #include "own.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static long loginuid(void)
-{
-	_cleanup_buf_ struct buf b = { 0 };
-
-	return read_file(AT_FDCWD, "/proc/self/loginuid", &b) == 0 && b.len ? strtol(b.p, NULL, 10) : -1;
-}
+#include "restore_priv.h"
 
 static void read_own(struct own *o)
 {
@@ -34,7 +27,7 @@ static void read_own(struct own *o)
 	o->memory_merge = prctl(ATTR_GET_MEMORY_MERGE, 0, 0, 0, 0) == 1;
 	o->has_flags = proc_read_stat(getpid(), 0, &st) == 0;
 	o->flags = o->has_flags ? st.flags : 0;
-	o->loginuid = loginuid();
+	o->loginuid = restore_number_in("/proc/self/loginuid", 10, -1);
 	policy_own(&o->policy);
 }
 

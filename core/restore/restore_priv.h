@@ -47,6 +47,8 @@ void restore_free_late(struct restore *r);
 
 /* ---- attrs.c ---- */
 
+/* The number in a file of /proc, fallback when there is none. */
+long restore_number_in(const char *path, int base, long fallback);
 /* Scheduling and I/O priority. Needs the engine's privileges. */
 int restore_plan_sched(struct session *s, struct thread *th, struct plan *p);
 /* The other switches of a thread. Before the credentials. */
